@@ -1,0 +1,9 @@
+//! Protocols, sans-io: segments of a connection's two byte streams in, [`Exchange`]s out.
+//!
+//! Invariants: no clock, no sockets, no files; time comes with each segment. The same bytes split differently give the
+//! same exchanges. Hostile bytes cannot make it panic, nor grow beyond [`Limits`].
+#![forbid(unsafe_code)]
+
+mod exchange;
+
+pub use exchange::{Body, Direction, Exchange, Flags, Header, Nanos, Request, Response, Version};

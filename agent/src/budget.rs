@@ -1,0 +1,1 @@
+//! Which calls travel: the budget of call rows per second.

@@ -1,0 +1,6 @@
+//! The node agent: sources of bytes in, catalog deltas and calls out.
+
+pub mod attribution;
+pub mod budget;
+pub mod export;
+pub mod spool;

@@ -1,0 +1,1 @@
+//! Batches on disk until the collector has acknowledged them.
