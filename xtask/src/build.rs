@@ -3,15 +3,21 @@
 use anyhow::Result;
 
 use crate::workspace::{Profile, Workspace};
-use crate::{build_ebpf, command};
+use crate::{build_ebpf, command, setup};
 
 /// The packages whose binaries people run.
-pub const PACKAGES: [&str; 2] = ["eastwatch-agent", "eastwatch-collector"];
+const PACKAGES: [&str; 2] = ["eastwatch-agent", "eastwatch-collector"];
 
 pub fn run(workspace: &Workspace, profile: Profile) -> Result<()> {
+    setup::ensure(workspace, &[])?;
     build_ebpf::run(workspace)?;
+    host_binaries(workspace, profile)
+}
+
+/// The user-space binaries alone; the eBPF object must be there already.
+pub fn host_binaries(workspace: &Workspace, profile: Profile) -> Result<()> {
     let mut cargo = command::cargo();
-    cargo.args(["build", "--locked"]).current_dir(&workspace.root);
+    cargo.arg("build").current_dir(&workspace.root);
     for package in PACKAGES {
         cargo.args(["--package", package]);
     }

@@ -2,6 +2,7 @@
 
 use std::env;
 use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
@@ -99,6 +100,21 @@ fn quote(word: &OsStr) -> String {
     }
 }
 
+/// The first executable file called `name` on `PATH`.
+pub fn find_program(name: &str) -> Option<PathBuf> {
+    // Daemons live in sbin, which is not on every user's PATH.
+    let path = env::var_os("PATH").unwrap_or_default();
+    let system = ["/usr/sbin", "/sbin"].map(PathBuf::from);
+    env::split_paths(&path)
+        .chain(system)
+        .map(|dir| dir.join(name))
+        .find(|file| is_executable(file))
+}
+
+fn is_executable(file: &Path) -> bool {
+    nix::unistd::access(file, nix::unistd::AccessFlags::X_OK).is_ok() && file.is_file()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -115,6 +131,12 @@ mod tests {
             display(&command),
             "RUSTC=/usr/bin/rustc cargo build --features 'a b' ''"
         );
+    }
+
+    #[test]
+    fn finds_programs_on_the_path_only_when_executable() {
+        assert!(find_program("sh").is_some());
+        assert_eq!(find_program("no-such-program-here"), None);
     }
 
     #[test]

@@ -2,7 +2,19 @@
 
 mod build;
 mod build_ebpf;
+mod children;
 mod command;
+mod daemons;
+mod demo;
+mod deny;
+mod directions;
+mod licences;
+mod metadata;
+mod preflight;
+mod run;
+mod setup;
+mod stop;
+mod test;
 mod toolchain;
 mod workspace;
 
@@ -23,6 +35,8 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
+    /// Install what the other verbs need: the eBPF toolchain, servers and clients. Says what it does before it does it.
+    Setup(setup::Arguments),
     /// Build the eBPF object and put it where the agent's build finds it.
     BuildEbpf,
     /// Build the eBPF object, the agent, the collector and its client.
@@ -31,6 +45,16 @@ enum Verb {
         #[arg(long)]
         release: bool,
     },
+    /// Start the collector on its embedded store and the agent on this node, until Ctrl-C.
+    Run(run::Arguments),
+    /// The same with a few real services and traffic to look at; prints the inventory as it grows.
+    Demo(demo::Arguments),
+    /// Check everything: format, lints, dependency directions, licences, unit, property and live end-to-end tests.
+    Test(test::Arguments),
+    /// Write golden files anew instead of comparing with them.
+    Bless,
+    /// Check licences, bans and sources with cargo-deny.
+    Deny,
 }
 
 fn main() -> ExitCode {
@@ -46,7 +70,13 @@ fn main() -> ExitCode {
 fn dispatch(verb: Verb) -> Result<()> {
     let workspace = Workspace::locate()?;
     match verb {
+        Verb::Setup(arguments) => setup::run(&workspace, &arguments),
         Verb::BuildEbpf => build_ebpf::run(&workspace),
+        Verb::Run(arguments) => run::run(&workspace, &arguments),
+        Verb::Demo(arguments) => demo::run(&workspace, &arguments),
+        Verb::Test(arguments) => test::run(&workspace, &arguments),
+        Verb::Bless => test::bless(&workspace),
+        Verb::Deny => deny::run(&workspace),
         Verb::Build { release } => build::run(&workspace, Profile::of(release)),
     }
 }

@@ -56,6 +56,14 @@ impl Profile {
     pub const fn of(release: bool) -> Self {
         if release { Self::Release } else { Self::Debug }
     }
+
+    /// Its directory below the target directory.
+    pub const fn directory(self) -> &'static str {
+        match self {
+            Self::Debug => "debug",
+            Self::Release => "release",
+        }
+    }
 }
 
 fn cache_dir() -> Result<PathBuf> {

@@ -1,0 +1,127 @@
+//! The collector on its embedded store and the agent of this node, started for `run` and `demo`.
+
+use std::fs;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use tempfile::TempDir;
+
+use crate::children::{Children, Output};
+use crate::workspace::{Profile, Workspace};
+
+/// Both daemons write a line with this word when they do their work: the collector accepts connections, the agent captures.
+const READY_WORD: &str = "listening";
+
+/// Time for a daemon to be ready. Loading the eBPF programs takes the kernel's verifier a second or more.
+const READY_DEADLINE: Duration = Duration::from_secs(60);
+
+/// Every exchange becomes a row, as one expects of a single node that one looks at.
+const POLICY: &str = "[calls]\nbudget = \"unlimited\"\n";
+
+/// Where the daemons of this run keep things and answer. The temporary directory goes with this value.
+#[derive(Debug)]
+pub struct Daemons {
+    temporary: TempDir,
+    collector_grpc: SocketAddr,
+    collector_http: SocketAddr,
+    /// The collector's database.
+    store: PathBuf,
+    binaries: PathBuf,
+}
+
+impl Daemons {
+    /// Takes free ports and makes a directory; `store` is where the database shall survive, if anywhere.
+    pub fn prepare(workspace: &Workspace, profile: Profile, store: Option<&Path>) -> Result<Self> {
+        let temporary = tempfile::Builder::new()
+            .prefix("eastwatch-")
+            .tempdir()
+            .context("creating a temporary directory")?;
+        let store_dir = match store {
+            Some(directory) => std::env::current_dir()
+                .context("reading the working directory")?
+                .join(directory),
+            None => temporary.path().join("store"),
+        };
+        fs::create_dir_all(&store_dir).with_context(|| format!("creating {}", store_dir.display()))?;
+        fs::write(temporary.path().join("policy.toml"), POLICY).context("writing the capture policy")?;
+        Ok(Self {
+            collector_grpc: free_address()?,
+            collector_http: free_address()?,
+            store: store_dir.join("eastwatch.db"),
+            binaries: workspace.target.join(profile.directory()),
+            temporary,
+        })
+    }
+
+    /// Starts both and waits until they do their work.
+    pub fn start(&self, children: &mut Children, output: Output) -> Result<()> {
+        let ready = |line: &str| line.contains(READY_WORD).then_some(());
+        children.start("collector", &self.collector(), output, READY_DEADLINE, ready)?;
+        children.start("agent", &self.agent(), output, READY_DEADLINE, ready)
+    }
+
+    /// The base of the collector's REST API.
+    pub fn url(&self) -> String {
+        format!("http://{}", self.collector_http)
+    }
+
+    pub fn directory(&self) -> &Path {
+        self.temporary.path()
+    }
+
+    pub fn store(&self) -> &Path {
+        &self.store
+    }
+
+    /// The client of the API with `arguments`.
+    pub fn client(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(self.binaries.join("eastwatch"));
+        command.args(arguments).args(["--collector", &self.url()]);
+        command
+    }
+
+    fn collector(&self) -> Command {
+        let mut command = Command::new(self.binaries.join("eastwatch-collector"));
+        command
+            .arg("serve")
+            .env(
+                "EASTWATCH_COLLECTOR__LISTEN__GRPC",
+                self.collector_grpc.to_string(),
+            )
+            .env(
+                "EASTWATCH_COLLECTOR__LISTEN__HTTP",
+                self.collector_http.to_string(),
+            )
+            .env("EASTWATCH_COLLECTOR__STORE__PATH", &self.store)
+            .env(
+                "EASTWATCH_COLLECTOR__POLICY__FILE",
+                self.temporary.path().join("policy.toml"),
+            );
+        command
+    }
+
+    fn agent(&self) -> Command {
+        let mut command = Command::new(self.binaries.join("eastwatch-agent"));
+        command
+            .arg("run")
+            .env(
+                "EASTWATCH_AGENT__COLLECTOR__URL",
+                format!("http://{}", self.collector_grpc),
+            )
+            .env("EASTWATCH_AGENT__SPOOL__DIR", self.temporary.path().join("spool"))
+            .env(
+                "EASTWATCH_AGENT__CONTROL__SOCKET",
+                self.temporary.path().join("agent.sock"),
+            );
+        command
+    }
+}
+
+/// A loopback address that nobody listens on.
+pub fn free_address() -> Result<SocketAddr> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("taking a free port")?;
+    listener.local_addr().context("reading the port taken")
+}
