@@ -415,6 +415,11 @@ impl Spool {
         }
     }
 
+    /// Something was lost before it became a batch.
+    pub(crate) fn count_lost(&mut self, reason: DropReason, contents: Contents, bytes: usize) {
+        self.counters.drop_batch(reason, contents, bytes);
+    }
+
     /// What waits.
     #[must_use]
     pub fn backlog(&self) -> Backlog {
