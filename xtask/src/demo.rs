@@ -81,7 +81,7 @@ fn watch(daemons: &Daemons, children: &mut Children, view: &mut View, arguments:
 /// What the collector knows, by name.
 #[derive(Debug, PartialEq, Eq)]
 struct Inventory {
-    /// `METHOD host template`, one for each endpoint.
+    /// Method, host and path template of each endpoint, and the end of the connection it was seen at unless that is the server's.
     names: BTreeSet<String>,
 }
 
@@ -93,17 +93,22 @@ impl Inventory {
 
     fn parse(text: &str) -> Result<Self> {
         let value: Value = serde_json::from_str(text).context("reading the inventory")?;
-        let endpoints = value.get("endpoints").or(value.get("items")).unwrap_or(&value);
+        let endpoints = value.get("items").unwrap_or(&value);
         let endpoints = endpoints
             .as_array()
             .context("the inventory is not a list of endpoints")?;
         let name = |endpoint: &Value| {
             let field = |name| endpoint.get(name).and_then(Value::as_str);
+            let seen_at = if field("side") == Some("client") {
+                "  (as its client sees it)"
+            } else {
+                ""
+            };
             Some(format!(
-                "{} {}{}",
+                "{} {}{}{seen_at}",
                 field("method")?,
                 field("host")?,
-                field("template").or(field("path"))?
+                field("path")?
             ))
         };
         let names = endpoints
@@ -157,17 +162,19 @@ mod tests {
 
     #[test]
     fn reads_the_names_of_endpoints() {
-        let endpoint = r#"{"method":"GET","host":"shop","template":"/users/{integer}","calls":3}"#;
-        for text in [
-            format!("[{endpoint}]"),
-            format!(r#"{{"endpoints":[{endpoint}]}}"#),
-        ] {
+        let endpoint = r#"{"method":"GET","host":"shop","path":"/users/{integer}","side":"server"}"#;
+        for text in [format!("[{endpoint}]"), format!(r#"{{"items":[{endpoint}]}}"#)] {
             let names = Inventory::parse(&text).unwrap().names;
             assert_eq!(
                 names.into_iter().collect::<Vec<_>>(),
                 ["GET shop/users/{integer}"]
             );
         }
+        let called = Inventory::parse(&format!("[{}]", endpoint.replace("server", "client"))).unwrap();
+        assert!(
+            called.names.iter().all(|name| name.contains("client")),
+            "{called:?}"
+        );
         assert!(Inventory::parse("[]").unwrap().names.is_empty());
         assert!(Inventory::parse(r#"[{"host":"shop"}]"#).is_err());
         assert!(Inventory::parse(r#"{"error":"x"}"#).is_err());
