@@ -117,3 +117,63 @@ http {{
 "
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::TcpStream;
+
+    use super::*;
+
+    /// Sends one request and returns the whole answer.
+    fn ask(shop: &str, head: &str, body: &str) -> String {
+        let mut stream = TcpStream::connect(shop.trim_start_matches("http://")).unwrap();
+        stream.set_read_timeout(Some(READY_DEADLINE)).unwrap();
+        let length = body.len();
+        let rest = "host: shop\r\nconnection: close\r\ncontent-type: application/json";
+        write!(
+            stream,
+            "{head} HTTP/1.1\r\n{rest}\r\ncontent-length: {length}\r\n\r\n{body}"
+        )
+        .unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer
+    }
+
+    /// Needs the servers of the demo; where they are not installed it says so, and fails where CI runs.
+    #[test]
+    fn the_shop_serves_files_and_orders_that_are_paid() {
+        let missing: Vec<_> = ["nginx", "node", "python3", "setpriv"]
+            .into_iter()
+            .filter(|name| command::find_program(name).is_none())
+            .collect();
+        if !missing.is_empty() || !nix::unistd::geteuid().is_root() {
+            assert!(
+                std::env::var_os("CI").is_none(),
+                "CI has root and the servers of the demo, not without {missing:?}"
+            );
+            eprintln!("skipped: needs root and {missing:?}");
+            return;
+        }
+        let directory = tempfile::tempdir().unwrap();
+        let workspace = Workspace::locate().unwrap();
+        let mut children = Children::new().unwrap();
+        let shop = start(&workspace, &mut children, directory.path()).unwrap();
+
+        let page = ask(&shop, "GET /", "");
+        assert!(page.starts_with("HTTP/1.1 200") && page.ends_with(PAGE), "{page}");
+        let user = ask(&shop, "GET /api/users/7", "");
+        assert!(
+            user.starts_with("HTTP/1.1 200") && user.contains(r#""id": 7"#),
+            "{user}"
+        );
+        let order = ask(&shop, "POST /api/orders", r#"{"user": 7, "amount": 12}"#);
+        // One payment in eleven is declined; which one depends on the client's traffic.
+        let paid = order.starts_with("HTTP/1.1 201") && order.contains(r#""payment": ""#);
+        assert!(paid || order.starts_with("HTTP/1.1 402"), "{order}");
+        assert!(ask(&shop, "GET /api/nothing", "").starts_with("HTTP/1.1 404"));
+        children.end();
+        assert!(TcpStream::connect(shop.trim_start_matches("http://")).is_err());
+    }
+}
