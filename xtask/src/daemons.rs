@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -76,10 +77,13 @@ impl Daemons {
         &self.store
     }
 
-    /// The client of the API with `arguments`.
+    /// The client of the API with `arguments`. In a process group of its own: Ctrl-C is for this program to act on.
     pub fn client(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(self.binaries.join("eastwatch"));
-        command.args(arguments).args(["--collector", &self.url()]);
+        command
+            .args(arguments)
+            .args(["--collector", &self.url()])
+            .process_group(0);
         command
     }
 

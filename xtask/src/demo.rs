@@ -49,7 +49,7 @@ pub fn run(workspace: &Workspace, arguments: &Arguments) -> Result<()> {
     daemons.start(&mut children, Output::Kept)?;
     let shop = shop::start(workspace, &mut children, daemons.directory())?;
     let mut view = View::new(format!("API: {}   shop: {shop}   (Ctrl-C ends)", daemons.url()));
-    let end = watch(&daemons, &mut children, &mut view, arguments);
+    let end = watch(&daemons, &mut children, &mut view, arguments).and_then(|()| view.close(&daemons));
     children.end();
     end
 }
@@ -152,6 +152,14 @@ impl View {
             .and_then(|()| out.flush())
             .context("writing the inventory")?;
         self.shown.clone_from(&inventory.names);
+        Ok(())
+    }
+
+    /// Elsewhere than on a terminal, which shows it already: the whole table, once.
+    fn close(&self, daemons: &Daemons) -> Result<()> {
+        if !self.terminal {
+            print!("{}", command::output(&mut daemons.client(&["endpoints"]))?);
+        }
         Ok(())
     }
 }
