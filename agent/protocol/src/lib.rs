@@ -4,6 +4,13 @@
 //! same exchanges. Hostile bytes cannot make it panic, nor grow beyond [`Limits`].
 #![forbid(unsafe_code)]
 
+mod counters;
+mod detect;
 mod exchange;
+pub mod http1;
+mod limits;
 
+pub use counters::Counters;
+pub use detect::{StartLine, looks_like};
 pub use exchange::{Body, Direction, Exchange, Flags, Header, Nanos, Request, Response, Version};
+pub use limits::Limits;

@@ -1,0 +1,92 @@
+//! What a connection saw that is not an exchange, or was not as it should be.
+
+macro_rules! counters {
+    ($($(#[$doc:meta])* $name:ident,)*) => {
+        /// Counts of one connection since it began, or since they were taken.
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+        pub struct Counters {
+            $($(#[$doc])* pub $name: u64,)*
+        }
+
+        impl Counters {
+            /// Name and value of every counter.
+            pub fn named(&self) -> impl Iterator<Item = (&'static str, u64)> {
+                [$((stringify!($name), self.$name),)*].into_iter()
+            }
+        }
+
+        impl std::ops::AddAssign for Counters {
+            fn add_assign(&mut self, other: Self) {
+                $(self.$name += other.$name;)*
+            }
+        }
+    };
+}
+
+counters! {
+    /// Requests whose head was complete.
+    requests,
+    /// Responses, interim ones not counted, whose head was complete.
+    responses,
+    /// Interim (1xx) responses.
+    interim_responses,
+    /// Responses that belong to no request that was seen, or to none that can be told.
+    responses_without_request,
+    /// Requests given up because their head was incomplete: bytes missing in it, or the connection ended in it.
+    requests_without_head,
+    /// Responses given up for the same reasons.
+    responses_without_head,
+    /// Requests that got no response that was seen.
+    requests_without_response,
+    /// Stretches of missing bytes, those left out on purpose included.
+    gaps,
+    /// Bytes in them.
+    gap_bytes,
+    /// Bytes seen while looking for the next message.
+    skipped_bytes,
+    /// Messages found again after a gap or a broken message.
+    resynchronised,
+    /// Responses taken back from their request because a later sign made the pair uncertain.
+    pairings_withdrawn,
+    /// Heads longer than `Limits::head_bytes`.
+    heads_too_large,
+    /// Trailer sections longer than that; their fields are dropped.
+    trailers_too_large,
+    /// Heads with more than `Limits::headers` fields.
+    headers_too_many,
+    /// Start lines that are none.
+    malformed_start_line,
+    /// Header fields that are none, in a request.
+    malformed_header,
+    /// Heads that break the grammar and were understood nevertheless: folded lines, white space before the colon,
+    /// odd bytes in the target, header lines of a response without a colon (RFC 9112 5.1, 5.2).
+    lenient_heads,
+    /// Chunked bodies whose framing broke (RFC 9112 7.1).
+    malformed_chunked,
+    /// `Content-Length` that is no number, or several that differ (RFC 9112 6.3).
+    invalid_content_length,
+    /// `Content-Length` besides `Transfer-Encoding`: the latter wins; a sign of request smuggling (RFC 9112 6.1).
+    content_length_with_transfer_encoding,
+    /// `Transfer-Encoding` in an HTTP/1.0 message: faulty framing (RFC 9112 6.1).
+    transfer_encoding_in_http10,
+    /// `Transfer-Encoding` of a request that does not end in chunked: its length is unknown (RFC 9112 6.3).
+    transfer_encoding_not_chunked,
+    /// Requests beyond `Limits::pending_requests`.
+    pipeline_overflow,
+    /// Times that `Limits::held_bytes` was exceeded.
+    held_overflow,
+    /// Connections that turned into WebSocket.
+    upgraded_websocket,
+    /// Connections that turned into HTTP/2 (h2c).
+    upgraded_h2c,
+    /// Connections that turned into another protocol.
+    upgraded_other,
+    /// Connections that turned into a tunnel (CONNECT).
+    tunnels,
+    /// Connections that are HTTP/2 from the start.
+    http2_prefaces,
+    /// Connections that are not HTTP.
+    not_http,
+    /// PROXY protocol headers skipped.
+    proxy_headers,
+}

@@ -1,0 +1,19 @@
+//! HTTP/1.0 and HTTP/1.1 (RFC 9112).
+//!
+//! Each direction is read on its own by a `Reader`; `Pairing` joins requests with responses and decides, after bytes
+//! went missing, what may still be joined. See [`Connection`].
+
+mod body;
+mod chunked;
+mod connection;
+mod framing;
+mod head;
+mod lenient;
+mod pairing;
+mod proxy;
+mod reader;
+mod request;
+mod response;
+
+pub use connection::{Boundary, Connection, ProtocolHint, Start, Want};
+pub use proxy::ProxyHeader;

@@ -1,0 +1,486 @@
+//! Which response answers which request.
+//!
+//! While no byte is missing, the n-th response answers the n-th request, whatever the order in which the two directions
+//! are delivered. After a loss counting is over, because nobody knows how many messages the loss swallowed: a [`Entry::Hole`]
+//! stands for an unknown number of requests. From then on only turns help: a response that begins a turn answers the
+//! first request of the latest burst that began before it, provided that
+//! - the client is known to wait for all answers before it sends more (see [`Turns`]), and
+//! - no request was lost in between, which only the next bytes of the request direction can tell. Until they come, what
+//!   was paired is kept back; if they tell of a loss, the pairs are withdrawn.
+//!
+//! So after a loss there are fewer exchanges, and marked ones, never wrong pairs.
+
+use std::collections::VecDeque;
+
+use super::framing::Asked;
+use crate::{Counters, Exchange, Flags, Nanos};
+
+/// A request and what is known of its answer.
+#[derive(Debug)]
+pub(super) struct Call {
+    pub(super) exchange: Exchange,
+    pub(super) asked: Asked,
+    /// Whether it is the first of a burst: it began a turn.
+    pub(super) turn: bool,
+    /// Whether a turn began inside it: the server said something before it was complete.
+    pub(super) turn_inside: bool,
+    pub(super) request_done: bool,
+    pub(super) answer: Answer,
+    /// Whether the answer may end HTTP on this connection (Upgrade, CONNECT), so that nothing behind it may be read.
+    pub(super) switching: bool,
+    /// Interim responses so far, and the time of the first.
+    pub(super) interim: u32,
+    pub(super) interim_first_byte: Option<Nanos>,
+    after_burst: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Answer {
+    Waiting,
+    /// Its head was read.
+    Open,
+    Done,
+    /// It will not come, or cannot be told.
+    Lost,
+}
+
+#[derive(Debug)]
+enum Entry {
+    Call(Box<Call>),
+    /// An unknown number of requests.
+    Hole,
+}
+
+/// What to do with a response.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Assign {
+    /// It answers the front.
+    Front,
+    /// It answers the request at this position, which is known by its turn.
+    ByTurn(usize),
+    /// Its request may still come.
+    Wait,
+    /// No request can be told.
+    Orphan,
+}
+
+/// What is known of the client's habits.
+#[derive(Debug, Default)]
+struct Turns {
+    /// Requests of the current burst.
+    burst: u32,
+    /// A burst had several requests.
+    pipelines: bool,
+    /// Such a burst was seen to be answered entirely before the next.
+    waits: bool,
+    /// Above zero: the client sent while answers were outstanding; turns mean nothing then. Falls with every burst that
+    /// was in order, so that a single event out of order does not spoil a long connection.
+    overlaps: u8,
+}
+
+impl Turns {
+    /// In-order bursts that make an overlap forgotten.
+    const MEMORY: u8 = 32;
+
+    fn tell(&self) -> bool {
+        self.overlaps == 0 && (!self.pipelines || self.waits)
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct Pairing {
+    entries: VecDeque<Entry>,
+    limit: usize,
+    requests: u64,
+    /// Whether responses can be counted: the next one answers the front.
+    in_step: bool,
+    /// Time of the last byte of the latest response that was counted.
+    answered: Option<Nanos>,
+    turns: Turns,
+    /// Since when pairs rest on a turn and wait for the request direction to confirm that nothing is missing.
+    unconfirmed: Option<Nanos>,
+    kept_back: Vec<Exchange>,
+    late: bool,
+    requests_over: bool,
+    requests_complete: bool,
+    responses_over: bool,
+    /// A request to switch protocols lost its answer: nobody knows what follows it.
+    switch_unknown: bool,
+    /// Pairs were withdrawn: the framing of the current response is as uncertain as they were.
+    withdrawn: bool,
+    ready: VecDeque<Exchange>,
+}
+
+impl Pairing {
+    pub(super) fn new(late: bool, limit: usize) -> Self {
+        Self {
+            entries: if late {
+                VecDeque::from([Entry::Hole])
+            } else {
+                VecDeque::new()
+            },
+            limit: limit.max(1),
+            requests: 0,
+            in_step: !late,
+            answered: None,
+            turns: Turns::default(),
+            unconfirmed: None,
+            kept_back: Vec::new(),
+            late,
+            requests_over: false,
+            requests_complete: false,
+            responses_over: false,
+            switch_unknown: false,
+            withdrawn: false,
+            ready: VecDeque::new(),
+        }
+    }
+
+    pub(super) fn poll(&mut self) -> Option<Exchange> {
+        self.ready.pop_front()
+    }
+
+    /// Index of the next request.
+    pub(super) fn next_index(&mut self) -> u64 {
+        self.requests += 1;
+        self.requests - 1
+    }
+
+    /// A request whose head was read.
+    pub(super) fn push(
+        &mut self,
+        exchange: Exchange,
+        asked: Asked,
+        turn: bool,
+        switching: bool,
+        counters: &mut Counters,
+    ) {
+        let first_byte = exchange.request.first_byte;
+        let after_burst = self.turns.burst > 1;
+        self.turns.burst = if turn {
+            1
+        } else {
+            self.turns.burst.saturating_add(1)
+        };
+        self.turns.pipelines |= self.turns.burst > 1;
+        // A later burst that began before the response that was paired by its turn: another request was meant.
+        if turn && self.unconfirmed.is_some_and(|since| first_byte <= since) {
+            self.withdraw(counters);
+        }
+        if self.entries.len() >= self.limit {
+            counters.pipeline_overflow += 1;
+            let countable = self.in_step && matches!(self.entries.front(), Some(Entry::Call(_)));
+            if countable {
+                self.push_hole(counters);
+                return;
+            }
+            // Without counting, the oldest has the least hope.
+            self.give_up_front(counters);
+        }
+        let answer = if self.responses_over {
+            Answer::Lost
+        } else {
+            Answer::Waiting
+        };
+        let call = Call {
+            exchange,
+            asked,
+            turn,
+            turn_inside: false,
+            request_done: false,
+            answer,
+            switching,
+            interim: 0,
+            interim_first_byte: None,
+            after_burst,
+        };
+        self.entries.push_back(Entry::Call(Box::new(call)));
+        if self.entries.len() == 1 {
+            self.judge_turn();
+        }
+    }
+
+    /// Requests are missing, perhaps.
+    pub(super) fn push_hole(&mut self, counters: &mut Counters) {
+        self.withdraw(counters);
+        if !matches!(self.entries.back(), Some(Entry::Hole)) && !self.responses_over {
+            self.entries.push_back(Entry::Hole);
+        }
+    }
+
+    /// The request whose body is being read.
+    pub(super) fn open_request(&mut self) -> Option<&mut Call> {
+        // Where the end of the body was lost, a hole follows already.
+        let call = self
+            .entries
+            .iter_mut()
+            .rev()
+            .take(2)
+            .find_map(|entry| match entry {
+                Entry::Call(call) => Some(call),
+                Entry::Hole => None,
+            });
+        call.map(|call| &mut **call).filter(|call| !call.request_done)
+    }
+
+    /// The request that is being answered.
+    pub(super) fn front(&mut self) -> Option<&mut Call> {
+        match self.entries.front_mut() {
+            Some(Entry::Call(call)) => Some(call),
+            _ => None,
+        }
+    }
+
+    /// Whether the bytes behind the latest request cannot be read before it is answered.
+    pub(super) fn request_blocked(&self) -> bool {
+        match self.entries.back() {
+            Some(Entry::Call(call)) => {
+                call.switching && call.request_done && matches!(call.answer, Answer::Waiting)
+            }
+            _ => false,
+        }
+    }
+
+    /// Whether the front is the only one that can have been answered before `time`.
+    pub(super) fn front_alone(&self, time: Nanos) -> bool {
+        self.entries.len() == 1 || self.by_turn(time) == Some(1)
+    }
+
+    /// Whom a response answers that began at `time`, at the begin of a turn or not.
+    pub(super) fn assign(&self, time: Nanos, turn: bool) -> Assign {
+        let nobody = if self.requests_over {
+            Assign::Orphan
+        } else {
+            Assign::Wait
+        };
+        match self.entries.front() {
+            None => nobody,
+            Some(Entry::Call(call)) if self.in_step => {
+                if call.answer == Answer::Waiting {
+                    Assign::Front
+                } else {
+                    nobody
+                }
+            }
+            _ if turn => self.by_turn(time).map_or(Assign::Orphan, Assign::ByTurn),
+            _ => Assign::Orphan,
+        }
+    }
+
+    /// The first request of the latest burst that began at or before `time`.
+    fn by_turn(&self, time: Nanos) -> Option<usize> {
+        if !self.turns.tell() {
+            return None;
+        }
+        let mut followers = 0;
+        let mut turn_inside = false;
+        for (at, entry) in self.entries.iter().enumerate().rev() {
+            let Entry::Call(call) = entry else {
+                return None;
+            };
+            if call.exchange.request.first_byte > time {
+                continue;
+            }
+            turn_inside |= call.turn_inside;
+            if call.turn {
+                // Several requests, and the server spoke between their bytes: the turn may be a later one's.
+                let clear = followers == 0 || !turn_inside;
+                return (clear && call.answer == Answer::Waiting).then_some(at);
+            }
+            followers += 1;
+        }
+        None
+    }
+
+    /// Makes the request at `at` the front, its response having begun at `time`.
+    pub(super) fn resume_at(&mut self, at: usize, time: Nanos, counters: &mut Counters) {
+        for _ in 0..at {
+            self.give_up_front(counters);
+        }
+        self.in_step = true;
+        self.answered = None;
+        if !self.requests_complete {
+            self.unconfirmed = Some(self.unconfirmed.map_or(time, |since| since.max(time)));
+        }
+    }
+
+    /// Responses cannot be counted any longer.
+    pub(super) fn lose_step(&mut self) {
+        self.in_step = false;
+        self.answered = None;
+    }
+
+    /// The request direction was seen without a loss up to `time`.
+    pub(super) fn requests_seen_until(&mut self, time: Nanos) {
+        if self.unconfirmed.is_some_and(|since| time > since) {
+            self.confirm();
+        }
+    }
+
+    /// What was paired by its turn is certain.
+    pub(super) fn confirm(&mut self) {
+        self.unconfirmed = None;
+        self.late = false;
+        self.ready.extend(self.kept_back.drain(..));
+    }
+
+    /// What was paired by its turn is uncertain.
+    fn withdraw(&mut self, counters: &mut Counters) {
+        if self.unconfirmed.take().is_none() {
+            return;
+        }
+        self.withdrawn = true;
+        for mut exchange in std::mem::take(&mut self.kept_back) {
+            unpair(&mut exchange, counters);
+            self.ready.push_back(exchange);
+        }
+        if let Some(Entry::Call(call)) = self.entries.front_mut()
+            && matches!(call.answer, Answer::Open | Answer::Done)
+        {
+            call.answer = Answer::Lost;
+            call.exchange.response = None;
+            call.exchange.flags.insert(Flags::GAP);
+            counters.pairings_withdrawn += 1;
+            counters.responses_without_request += 1;
+        }
+        self.lose_step();
+        self.settle(counters);
+    }
+
+    /// Moves what is complete from the front to the output.
+    pub(super) fn settle(&mut self, counters: &mut Counters) {
+        loop {
+            match self.entries.front() {
+                Some(Entry::Call(call))
+                    if call.request_done && matches!(call.answer, Answer::Done | Answer::Lost) => {}
+                Some(Entry::Hole) if self.responses_over => {
+                    self.entries.pop_front();
+                    continue;
+                }
+                _ => return,
+            }
+            if let Some(Entry::Call(call)) = self.entries.pop_front() {
+                self.emit(*call, counters);
+                self.judge_turn();
+            }
+        }
+    }
+
+    fn give_up_front(&mut self, counters: &mut Counters) {
+        if let Some(Entry::Call(mut call)) = self.entries.pop_front() {
+            if call.answer != Answer::Done {
+                call.answer = Answer::Lost;
+                call.exchange.flags.insert(Flags::GAP);
+            }
+            if !call.request_done {
+                call.exchange.flags.insert(Flags::TRUNCATED);
+            }
+            self.emit(*call, counters);
+        }
+    }
+
+    fn emit(&mut self, call: Call, counters: &mut Counters) {
+        let Call {
+            mut exchange,
+            answer,
+            switching,
+            ..
+        } = call;
+        if self.late {
+            exchange.flags.insert(Flags::LATE_JOIN);
+        }
+        match &exchange.response {
+            Some(response) if answer == Answer::Done => {
+                self.answered = self.in_step.then_some(response.last_byte);
+                if self.unconfirmed.is_some() {
+                    if self.kept_back.len() < self.limit {
+                        self.kept_back.push(exchange);
+                        return;
+                    }
+                    unpair(&mut exchange, counters);
+                }
+            }
+            _ => {
+                exchange.response = None;
+                exchange.flags.insert(Flags::UNPAIRED);
+                counters.requests_without_response += 1;
+                self.switch_unknown |= switching;
+            }
+        }
+        self.ready.push_back(exchange);
+    }
+
+    /// A request became the front: did the client wait for the answer before it?
+    fn judge_turn(&mut self) {
+        let (Some(Entry::Call(call)), Some(answered)) = (self.entries.front(), self.answered) else {
+            return;
+        };
+        if !call.turn {
+            return;
+        }
+        if call.exchange.request.first_byte < answered {
+            self.turns.overlaps = Turns::MEMORY;
+        } else {
+            self.turns.overlaps = self.turns.overlaps.saturating_sub(1);
+            self.turns.waits |= call.after_burst;
+        }
+    }
+
+    /// Whether the request direction has to look for its next message, because it may carry another protocol now.
+    pub(super) fn take_switch_unknown(&mut self) -> bool {
+        std::mem::take(&mut self.switch_unknown)
+    }
+
+    /// Whether the current response has to be given up.
+    pub(super) fn take_withdrawn(&mut self) -> bool {
+        std::mem::take(&mut self.withdrawn)
+    }
+
+    /// No more requests. `complete`: none of their bytes is missing at the end.
+    pub(super) fn end_requests(&mut self, complete: bool, counters: &mut Counters) {
+        self.requests_over = true;
+        self.requests_complete = complete;
+        if complete && self.unconfirmed.is_some() {
+            self.confirm();
+        } else if !complete {
+            self.withdraw(counters);
+        }
+    }
+
+    /// No more responses.
+    pub(super) fn end_responses(&mut self, counters: &mut Counters) {
+        self.responses_over = true;
+        let missing = !self.in_step;
+        for entry in &mut self.entries {
+            if let Entry::Call(call) = entry
+                && call.answer != Answer::Done
+            {
+                call.answer = Answer::Lost;
+                self.switch_unknown |= call.switching;
+                if missing {
+                    call.exchange.flags.insert(Flags::GAP);
+                }
+            }
+        }
+        self.settle(counters);
+    }
+
+    /// HTTP is over on this connection.
+    pub(super) fn end(&mut self, counters: &mut Counters) {
+        self.withdraw(counters);
+        self.end_responses(counters);
+        while !self.entries.is_empty() {
+            self.give_up_front(counters);
+        }
+    }
+}
+
+/// Takes the response back from a pair that is uncertain.
+fn unpair(exchange: &mut Exchange, counters: &mut Counters) {
+    exchange.response = None;
+    exchange.flags.insert(Flags::UNPAIRED);
+    exchange.flags.insert(Flags::GAP);
+    counters.pairings_withdrawn += 1;
+    counters.responses_without_request += 1;
+    counters.requests_without_response += 1;
+}

@@ -1,0 +1,278 @@
+//! What is known of one direction between two segments.
+
+use std::collections::VecDeque;
+
+use bytes::{Bytes, BytesMut};
+
+use super::body::BodyReader;
+use super::connection::Boundary;
+use super::head::{Bad, Head, Parsed, ResponseHead, end_of_head};
+use crate::detect::Line;
+use crate::{Flags, Limits, Nanos};
+
+/// State of one direction.
+#[derive(Debug)]
+pub(super) struct Reader {
+    /// Stream offset of the next byte; unknown before the first segment of a connection joined late.
+    pub(super) next: Option<u64>,
+    pub(super) state: State,
+    /// Whether the next byte is the first of a turn.
+    pub(super) turn: bool,
+    /// Time of the last byte of the current message.
+    pub(super) last_byte: Nanos,
+    /// Completeness of the current message.
+    pub(super) flags: Flags,
+    /// A message whose end was lost: it lasts until the next one is found.
+    pub(super) open: Option<Box<Open>>,
+    /// Bytes before this offset that do not come were left out on purpose.
+    pub(super) left_out_until: u64,
+    /// Turns that did not begin with a start line, while looking for one.
+    pub(super) tries: u32,
+    held: VecDeque<Held>,
+    held_cost: usize,
+}
+
+#[derive(Debug)]
+pub(super) enum State {
+    /// Between two messages.
+    Between,
+    /// The PROXY header ahead of the first request, incomplete.
+    Proxy(Box<Partial>),
+    /// In a head.
+    Head(Box<Partial>),
+    Body(BodyReader),
+    /// A response whose request was not seen yet.
+    Waiting(Box<Received>),
+    /// Looking for the next message: the first turn that begins with a start line.
+    Lost,
+    /// Nothing more will come, or nothing more is wanted.
+    Over,
+}
+
+/// Where and when a message began.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Begin {
+    pub(super) offset: u64,
+    pub(super) time: Nanos,
+    /// Whether it began a turn.
+    pub(super) turn: bool,
+    /// Whether it was found after being lost; then it may be no message at all.
+    pub(super) tentative: bool,
+}
+
+/// A response's head that was read.
+#[derive(Debug)]
+pub(super) struct Received {
+    pub(super) head: ResponseHead,
+    pub(super) begin: Begin,
+    /// Stream offset behind it.
+    pub(super) end: u64,
+    /// Time of its last byte.
+    pub(super) last_byte: Nanos,
+}
+
+/// An incomplete head.
+#[derive(Debug)]
+pub(super) struct Partial {
+    pub(super) begin: Begin,
+    pub(super) buffer: BytesMut,
+    start_line_seen: bool,
+}
+
+impl Partial {
+    pub(super) fn new(begin: Begin, data: &[u8]) -> Self {
+        Self {
+            begin,
+            buffer: BytesMut::from(data),
+            start_line_seen: false,
+        }
+    }
+}
+
+/// A message whose end was lost.
+#[derive(Debug)]
+pub(super) struct Open {
+    pub(super) body: BodyReader,
+    pub(super) begin: u64,
+    /// Whether all missing bytes were left out on purpose: then it lasts until the next message.
+    pub(super) exact: bool,
+}
+
+/// What came while the other direction was behind.
+#[derive(Debug)]
+pub(super) enum Held {
+    Segment {
+        offset: u64,
+        time: Nanos,
+        boundary: Boundary,
+        data: Bytes,
+    },
+    Finish {
+        final_offset: Option<u64>,
+        time: Nanos,
+    },
+}
+
+/// Outcome of reading a head.
+#[derive(Debug)]
+pub(super) enum HeadStep<H> {
+    /// Took so many bytes; it goes on.
+    More(usize),
+    /// Took so many bytes; here it is.
+    Complete {
+        used: usize,
+        head: H,
+        begin: Begin,
+        lenient: bool,
+    },
+    /// It is none.
+    Bad { bad: Bad, begin: Begin, seen: Bytes },
+}
+
+impl Reader {
+    pub(super) fn new(next: Option<u64>) -> Self {
+        let state = if next.is_some() {
+            State::Between
+        } else {
+            State::Lost
+        };
+        Self {
+            next,
+            state,
+            turn: false,
+            last_byte: 0,
+            flags: Flags::default(),
+            open: None,
+            left_out_until: 0,
+            tries: 0,
+            held: VecDeque::new(),
+            held_cost: 0,
+        }
+    }
+
+    /// Reads a head from the begin of `data`, which is not empty.
+    pub(super) fn head<H: Head>(&mut self, data: &[u8], begin: Begin, limits: &Limits) -> HeadStep<H> {
+        if !matches!(self.state, State::Head(_)) {
+            match H::parse(data, limits) {
+                Parsed::Complete { head, len, lenient } => {
+                    return HeadStep::Complete {
+                        used: len,
+                        head,
+                        begin,
+                        lenient,
+                    };
+                }
+                Parsed::Bad(bad) => {
+                    return HeadStep::Bad {
+                        bad,
+                        begin,
+                        seen: seen(data),
+                    };
+                }
+                Parsed::Incomplete => self.state = State::Head(Box::new(Partial::new(begin, &[]))),
+            }
+        }
+        let State::Head(partial) = &mut self.state else {
+            return HeadStep::More(data.len());
+        };
+        let Partial {
+            begin,
+            buffer,
+            start_line_seen,
+        } = &mut **partial;
+        let begin = *begin;
+        let before = buffer.len();
+        let room = (limits.head_bytes + 1).saturating_sub(before);
+        let taken = data.len().min(room);
+        buffer.extend_from_slice(data.get(..taken).unwrap_or_default());
+        if !*start_line_seen {
+            match H::start_line(buffer) {
+                Line::Bad => {
+                    return HeadStep::Bad {
+                        bad: Bad::StartLine,
+                        begin,
+                        seen: seen(buffer),
+                    };
+                }
+                Line::Whole => *start_line_seen = true,
+                Line::Short | Line::Plausible => {}
+            }
+        }
+        let Some(end) = end_of_head(buffer, before.saturating_sub(2)) else {
+            return if buffer.len() > limits.head_bytes {
+                HeadStep::Bad {
+                    bad: Bad::TooLarge,
+                    begin,
+                    seen: Bytes::new(),
+                }
+            } else {
+                HeadStep::More(taken)
+            };
+        };
+        match H::parse(buffer.get(..end).unwrap_or_default(), limits) {
+            Parsed::Complete { head, lenient, .. } => HeadStep::Complete {
+                used: end.saturating_sub(before),
+                head,
+                begin,
+                lenient,
+            },
+            Parsed::Bad(bad) => HeadStep::Bad {
+                bad,
+                begin,
+                seen: seen(buffer),
+            },
+            Parsed::Incomplete => HeadStep::Bad {
+                bad: Bad::StartLine,
+                begin,
+                seen: seen(buffer),
+            },
+        }
+    }
+
+    /// Whether something is held, so that what comes now has to queue.
+    pub(super) fn holds(&self) -> bool {
+        !self.held.is_empty()
+    }
+
+    /// Queues. `Err`: it would exceed the limit; everything held is gone, and so is this.
+    pub(super) fn hold(&mut self, item: Held, limits: &Limits) -> Result<(), u64> {
+        if let Held::Segment { offset, data, .. } = &item {
+            self.held_cost += data.len() + Limits::HELD_SEGMENT_COST;
+            if self.held_cost > limits.held_bytes {
+                let end = offset.saturating_add(data.len() as u64);
+                self.drop_held();
+                return Err(end);
+            }
+        }
+        self.held.push_back(item);
+        Ok(())
+    }
+
+    /// Puts back what could not be read entirely. It was within the limit before.
+    pub(super) fn put_back(&mut self, item: Held) {
+        if let Held::Segment { data, .. } = &item {
+            self.held_cost += data.len() + Limits::HELD_SEGMENT_COST;
+        }
+        self.held.push_front(item);
+    }
+
+    pub(super) fn release(&mut self) -> Option<Held> {
+        let item = self.held.pop_front();
+        if let Some(Held::Segment { data, .. }) = &item {
+            self.held_cost = self
+                .held_cost
+                .saturating_sub(data.len() + Limits::HELD_SEGMENT_COST);
+        }
+        item
+    }
+
+    pub(super) fn drop_held(&mut self) {
+        self.held = VecDeque::new();
+        self.held_cost = 0;
+    }
+}
+
+/// Enough of a bad head to tell what it is.
+fn seen(data: &[u8]) -> Bytes {
+    Bytes::copy_from_slice(data.get(..32).unwrap_or(data))
+}

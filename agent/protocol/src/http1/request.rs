@@ -1,0 +1,241 @@
+//! The request direction.
+
+use super::body::{BodyReader, Read};
+use super::connection::{Connection, Place, ProtocolHint, Step};
+use super::framing::{Asked, Facts, Framing};
+use super::head::{Bad, RequestHead};
+use super::proxy::{self, Found};
+use super::reader::{Begin, HeadStep, Open, Partial, State};
+use crate::{Body, Direction, Exchange, Flags, Request};
+
+/// Begin of the HTTP/2 preface up to where it is no HTTP/1 request line.
+const HTTP2_START_LINE: &[u8] = b"PRI * HTTP/2";
+
+impl Connection {
+    /// Reads from the begin of `data`, which is not empty.
+    pub(super) fn request_bytes(&mut self, data: &[u8], place: Place) -> Step {
+        match &mut self.request.state {
+            State::Between => {
+                if self.pairing.request_blocked() {
+                    return Step::Blocked;
+                }
+                if place.offset == 0 {
+                    match proxy::find(data) {
+                        Found::No => {}
+                        Found::Incomplete => {
+                            let begin = self.begin(Direction::Request, place);
+                            self.request.state = State::Proxy(Box::new(Partial::new(begin, data)));
+                            return Step::Used(data.len());
+                        }
+                        Found::Header(header, len) => return self.proxy_header_read(header, len),
+                    }
+                }
+                // RFC 9112 2.2: empty lines before a request line are ignored.
+                match data
+                    .iter()
+                    .take_while(|&&byte| matches!(byte, b'\r' | b'\n'))
+                    .count()
+                {
+                    0 => self.request_head(data, place),
+                    empty => Step::Used(empty),
+                }
+            }
+            State::Proxy(_) => self.proxy_bytes(data),
+            State::Head(_) => self.request_head(data, place),
+            State::Body(body) => {
+                self.request.turn = false;
+                self.request.last_byte = place.time;
+                match body.read(data, &self.limits, &mut self.counters) {
+                    Read::More(len) => Step::Used(len),
+                    Read::Done(len) => {
+                        if let State::Body(body) = std::mem::replace(&mut self.request.state, State::Between)
+                        {
+                            self.request_done(Some(body));
+                        }
+                        Step::Used(len)
+                    }
+                    Read::Broken => {
+                        if let State::Body(body) = std::mem::replace(&mut self.request.state, State::Lost) {
+                            self.request_end_unknown(body, place.offset);
+                        }
+                        Step::Used(data.len())
+                    }
+                }
+            }
+            State::Lost => {
+                if self.found::<RequestHead>(Direction::Request, data) {
+                    return self.request_head(data, place);
+                }
+                self.request.last_byte = place.time;
+                Step::Used(data.len())
+            }
+            State::Waiting(_) | State::Over => Step::Used(data.len()),
+        }
+    }
+
+    fn proxy_header_read(&mut self, header: proxy::ProxyHeader, len: usize) -> Step {
+        self.counters.proxy_headers += 1;
+        self.proxy = Some(header);
+        self.request.state = State::Between;
+        Step::Used(len)
+    }
+
+    fn proxy_bytes(&mut self, data: &[u8]) -> Step {
+        let State::Proxy(partial) = &mut self.request.state else {
+            return Step::Used(data.len());
+        };
+        // One byte at a time would be enough; whole segments are, because the first complete header ends it.
+        let before = partial.buffer.len();
+        partial.buffer.extend_from_slice(data);
+        match proxy::find(&partial.buffer) {
+            Found::Incomplete => Step::Used(data.len()),
+            Found::Header(header, len) => {
+                let turn = partial.begin.turn;
+                self.request.turn = turn;
+                self.proxy_header_read(header, len.saturating_sub(before))
+            }
+            Found::No => {
+                // Not one: what was taken belongs to the first request.
+                partial.buffer.truncate(before);
+                let empty = partial
+                    .buffer
+                    .iter()
+                    .take_while(|&&byte| matches!(byte, b'\r' | b'\n'))
+                    .count();
+                let mut begin = partial.begin;
+                begin.offset += empty as u64;
+                let rest = partial.buffer.split_off(empty);
+                if rest.is_empty() {
+                    self.request.turn = begin.turn;
+                    self.request.state = State::Between;
+                    // Not at offset 0 any more, so the next bytes are no candidate for a PROXY header.
+                    return Step::Used(0);
+                }
+                self.request.state = State::Head(Box::new(Partial::new(begin, &rest)));
+                Step::Used(0)
+            }
+        }
+    }
+
+    fn request_head(&mut self, data: &[u8], place: Place) -> Step {
+        let begin = match &self.request.state {
+            State::Head(partial) => partial.begin,
+            _ => self.begin(Direction::Request, place),
+        };
+        self.request.last_byte = place.time;
+        match self.request.head::<RequestHead>(data, begin, &self.limits) {
+            HeadStep::More(used) => Step::Used(used),
+            HeadStep::Complete {
+                used,
+                head,
+                begin,
+                lenient,
+            } => {
+                self.counters.lenient_heads += u64::from(lenient);
+                self.request.state = State::Between;
+                self.request_begun(head, begin, begin.offset, place.offset + used as u64);
+                Step::Used(used)
+            }
+            HeadStep::Bad { bad, begin, seen } => {
+                self.request.state = State::Lost;
+                if begin.tentative {
+                    return Step::Used(data.len());
+                }
+                if bad == Bad::StartLine && !self.spoke_http {
+                    let http2 = seen.starts_with(HTTP2_START_LINE);
+                    self.leave(if http2 {
+                        ProtocolHint::Http2Preface
+                    } else {
+                        ProtocolHint::NotHttp
+                    });
+                    return Step::Used(data.len());
+                }
+                self.count_bad_head(bad);
+                self.lose_request();
+                Step::Used(data.len())
+            }
+        }
+    }
+
+    pub(super) fn count_bad_head(&mut self, bad: Bad) {
+        match bad {
+            Bad::StartLine => self.counters.malformed_start_line += 1,
+            Bad::Field => self.counters.malformed_header += 1,
+            Bad::TooManyFields => self.counters.headers_too_many += 1,
+            Bad::TooLarge => self.counters.heads_too_large += 1,
+        }
+    }
+
+    /// A request's head was read: it lasts from `offset` to `end`.
+    fn request_begun(&mut self, head: RequestHead, begin: Begin, offset: u64, end: u64) {
+        self.spoke_http = true;
+        self.counters.requests += 1;
+        if begin.tentative {
+            self.counters.resynchronised += 1;
+            self.end_open(Direction::Request, offset, true);
+        }
+        self.request.flags = Flags::default();
+        let facts = Facts::of(&head.headers);
+        let framing = facts.request(head.version, &mut self.counters);
+        let asked = Asked::by(&head.method);
+        let switching = asked == Asked::Connect || facts.upgrade().is_some();
+        let exchange = Exchange {
+            index: self.pairing.next_index(),
+            request_offset: offset,
+            request: Request {
+                method: head.method,
+                target: head.target,
+                version: head.version,
+                headers: head.headers,
+                head_bytes: end - offset,
+                body: Body::default(),
+                first_byte: begin.time,
+                last_byte: self.request.last_byte,
+            },
+            response: None,
+            flags: Flags::default(),
+        };
+        self.pairing
+            .push(exchange, asked, begin.turn, switching, &mut self.counters);
+        match BodyReader::new(framing) {
+            None => self.request_done(None),
+            Some(body) if framing == Framing::Unknown => self.request_end_unknown(body, end),
+            Some(body) => self.request.state = State::Body(body),
+        }
+    }
+
+    /// Nobody knows where the body ends that was read up to `offset`.
+    fn request_end_unknown(&mut self, body: BodyReader, offset: u64) {
+        self.request.flags.insert(Flags::TRUNCATED);
+        let begin = offset.saturating_sub(body.wire());
+        self.request.open = Some(Box::new(Open {
+            body,
+            begin,
+            exact: true,
+        }));
+        self.lose_request();
+    }
+
+    pub(super) fn request_done(&mut self, body: Option<BodyReader>) {
+        let mut flags = std::mem::take(&mut self.request.flags);
+        if let Some(call) = self.pairing.open_request() {
+            if let Some(body) = body {
+                if body.cut(&self.limits) {
+                    flags.insert(Flags::TRUNCATED);
+                }
+                call.exchange.request.body = body.finish();
+                call.exchange.request.last_byte = self.request.last_byte;
+            }
+            call.exchange.flags.insert(flags);
+            call.request_done = true;
+        }
+        self.pairing.settle(&mut self.counters);
+    }
+
+    /// The request direction lost its place; an unknown number of requests may be missing.
+    pub(super) fn lose_request(&mut self) {
+        self.request.state = State::Lost;
+        self.request.turn = false;
+        self.pairing.push_hole(&mut self.counters);
+    }
+}

@@ -1,0 +1,217 @@
+//! The response direction.
+
+use super::body::{BodyReader, Read};
+use super::connection::{Connection, Place, ProtocolHint, Step};
+use super::framing::{Asked, Facts, Framing};
+use super::head::{Bad, ResponseHead};
+use super::pairing::{Answer, Assign};
+use super::reader::{HeadStep, Open, Received, State};
+use crate::{Body, Direction, Flags, Response};
+
+impl Connection {
+    /// Reads from the begin of `data`, which is not empty.
+    pub(super) fn response_bytes(&mut self, data: &[u8], place: Place) -> Step {
+        match &mut self.response.state {
+            State::Between => match data
+                .iter()
+                .take_while(|&&byte| matches!(byte, b'\r' | b'\n'))
+                .count()
+            {
+                0 => self.response_head(data, place),
+                empty => Step::Used(empty),
+            },
+            State::Head(_) => self.response_head(data, place),
+            State::Body(body) => {
+                self.response.turn = false;
+                self.response.last_byte = place.time;
+                match body.read(data, &self.limits, &mut self.counters) {
+                    Read::More(len) => Step::Used(len),
+                    Read::Done(len) => {
+                        if let State::Body(body) = std::mem::replace(&mut self.response.state, State::Between)
+                        {
+                            self.response_done(Some(body));
+                        }
+                        Step::Used(len)
+                    }
+                    Read::Broken => {
+                        if let State::Body(body) = std::mem::replace(&mut self.response.state, State::Lost) {
+                            self.response_end_unknown(body, place.offset);
+                        }
+                        Step::Used(data.len())
+                    }
+                }
+            }
+            State::Waiting(_) => Step::Blocked,
+            State::Lost => {
+                if self.found::<ResponseHead>(Direction::Response, data) {
+                    return self.response_head(data, place);
+                }
+                self.response.last_byte = place.time;
+                Step::Used(data.len())
+            }
+            State::Proxy(_) | State::Over => Step::Used(data.len()),
+        }
+    }
+
+    fn response_head(&mut self, data: &[u8], place: Place) -> Step {
+        let begin = match &self.response.state {
+            State::Head(partial) => partial.begin,
+            _ => self.begin(Direction::Response, place),
+        };
+        match self.response.head::<ResponseHead>(data, begin, &self.limits) {
+            HeadStep::More(used) => Step::Used(used),
+            HeadStep::Complete {
+                used,
+                head,
+                begin,
+                lenient,
+            } => {
+                self.counters.lenient_heads += u64::from(lenient);
+                self.response.state = State::Between;
+                let end = place.offset + used as u64;
+                self.response_received(Received {
+                    head,
+                    begin,
+                    end,
+                    last_byte: place.time,
+                });
+                Step::Used(used)
+            }
+            HeadStep::Bad { bad, begin, .. } => {
+                self.response.state = State::Lost;
+                if begin.tentative {
+                    return Step::Used(data.len());
+                }
+                if bad == Bad::StartLine && !self.spoke_http {
+                    self.leave(ProtocolHint::NotHttp);
+                    return Step::Used(data.len());
+                }
+                self.count_bad_head(bad);
+                self.lose_response();
+                Step::Used(data.len())
+            }
+        }
+    }
+
+    fn response_received(&mut self, received: Received) {
+        self.spoke_http = true;
+        let begin = received.begin;
+        if begin.tentative {
+            self.counters.resynchronised += 1;
+            let alone = self.pairing.front_alone(begin.time);
+            self.end_open(Direction::Response, begin.offset, alone);
+        }
+        match self.pairing.assign(begin.time, begin.turn) {
+            Assign::Wait => self.response.state = State::Waiting(Box::new(received)),
+            assign => self.response_assigned(received, assign),
+        }
+    }
+
+    /// It is known whom the response answers.
+    pub(super) fn response_assigned(&mut self, received: Received, assign: Assign) {
+        let Received {
+            head,
+            begin,
+            end,
+            last_byte,
+        } = received;
+        let interim = matches!(head.status, 100..=199) && head.status != 101;
+        if interim {
+            self.counters.interim_responses += 1;
+        } else {
+            self.counters.responses += 1;
+        }
+        match assign {
+            Assign::Front => {}
+            Assign::ByTurn(at) => self.pairing.resume_at(at, begin.time, &mut self.counters),
+            Assign::Orphan | Assign::Wait => {
+                self.counters.responses_without_request += u64::from(!interim);
+                self.lose_response();
+                return;
+            }
+        }
+        let Some(call) = self.pairing.front() else {
+            return;
+        };
+        if interim {
+            call.interim += 1;
+            call.interim_first_byte.get_or_insert(begin.time);
+            return;
+        }
+        call.answer = Answer::Open;
+        call.switching = false;
+        let asked = call.asked;
+        let facts = Facts::of(&head.headers);
+        let framing = facts.response(head.status, asked, head.version, &mut self.counters);
+        let status = head.status;
+        call.exchange.response = Some(Response {
+            status,
+            version: head.version,
+            headers: head.headers,
+            head_bytes: end - begin.offset,
+            body: Body::default(),
+            interim: call.interim,
+            first_byte: call.interim_first_byte.unwrap_or(begin.time),
+            last_byte,
+        });
+        self.response.last_byte = last_byte;
+        self.response.flags = Flags::default();
+        if let Some(hint) = switched(status, asked, &facts) {
+            self.response_done(None);
+            self.pairing.confirm();
+            self.leave(hint);
+            return;
+        }
+        match BodyReader::new(framing) {
+            None => self.response_done(None),
+            Some(body) if framing == Framing::Unknown => self.response_end_unknown(body, end),
+            Some(body) => self.response.state = State::Body(body),
+        }
+    }
+
+    /// Nobody knows where the body ends that was read up to `offset`.
+    fn response_end_unknown(&mut self, body: BodyReader, offset: u64) {
+        self.response.flags.insert(Flags::TRUNCATED);
+        let begin = offset.saturating_sub(body.wire());
+        self.response.open = Some(Box::new(Open {
+            body,
+            begin,
+            exact: true,
+        }));
+        self.lose_response();
+    }
+
+    pub(super) fn response_done(&mut self, body: Option<BodyReader>) {
+        let mut flags = std::mem::take(&mut self.response.flags);
+        if let Some(call) = self.pairing.front()
+            && call.answer == Answer::Open
+        {
+            if let (Some(body), Some(response)) = (body, &mut call.exchange.response) {
+                if body.cut(&self.limits) {
+                    flags.insert(Flags::TRUNCATED);
+                }
+                response.body = body.finish();
+                response.last_byte = self.response.last_byte;
+            }
+            call.exchange.flags.insert(flags);
+            call.answer = Answer::Done;
+        }
+        self.pairing.settle(&mut self.counters);
+    }
+
+    /// The response direction lost its place.
+    pub(super) fn lose_response(&mut self) {
+        self.response.state = State::Lost;
+        self.response.turn = false;
+        self.pairing.lose_step();
+    }
+}
+
+/// What the connection turns into behind this response (RFC 9110 7.8, 9.3.6).
+fn switched(status: u16, asked: Asked, facts: &Facts) -> Option<ProtocolHint> {
+    match (status, asked) {
+        (101, _) => Some(ProtocolHint::Upgraded(facts.upgrade_to())),
+        (200..=299, Asked::Connect) => Some(ProtocolHint::Tunnel),
+        _ => None,
+    }
+}

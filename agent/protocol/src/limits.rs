@@ -1,0 +1,41 @@
+//! What one connection may cost, whatever its bytes say.
+
+/// Bounds on the memory and work of one [`Connection`](crate::http1::Connection). Exceeding one never fails: the
+/// message is given up or cut, and a counter of [`Counters`](crate::Counters) says so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Longest head in bytes, start line and empty line included; also the longest trailer section.
+    /// 64 KiB holds what the large defaults of servers allow (nginx 32 KiB, Node 16 KiB, Apache 8 KiB a line).
+    pub head_bytes: usize,
+    /// Most header fields of a message, at most [`Limits::HEADERS_MAX`].
+    pub headers: usize,
+    /// First bytes of a decoded body to keep.
+    pub body_bytes: usize,
+    /// Requests waiting for their answers on one connection (pipeline depth).
+    pub pending_requests: usize,
+    /// Longest chunk-size line in bytes, extensions included.
+    pub chunk_line_bytes: usize,
+    /// Bytes of a direction that are held while the other one is behind: an answer seen before its request, or bytes
+    /// after an `Upgrade` whose answer was not seen. Each held segment costs [`Limits::HELD_SEGMENT_COST`] more.
+    pub held_bytes: usize,
+}
+
+impl Limits {
+    /// Upper bound of [`Limits::headers`]: the table is on the stack.
+    pub const HEADERS_MAX: usize = 256;
+    /// What a held segment costs besides its bytes.
+    pub const HELD_SEGMENT_COST: usize = 64;
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            head_bytes: 64 << 10,
+            headers: 128,
+            body_bytes: 0,
+            pending_requests: 128,
+            chunk_line_bytes: 4 << 10,
+            held_bytes: 64 << 10,
+        }
+    }
+}
