@@ -29,6 +29,7 @@ mod interpreter;
 mod lru;
 mod options;
 mod procfs;
+pub mod sockets;
 mod table;
 mod text;
 mod types;
