@@ -13,6 +13,8 @@ mod disk;
 mod error;
 mod identity;
 mod record;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;

@@ -143,7 +143,7 @@ mod tests {
     fn what_fits_stays_whole() {
         let whole = payload(&[10, 20, 30]);
         let size = whole.encoded_len();
-        assert_eq!(split(whole.clone(), size, size).payloads, [whole.clone()]);
+        assert_eq!(split(whole.clone(), size, size).payloads, vec![whole.clone()]);
         assert!(split(whole, size - 1, size).payloads.len() > 1);
         assert_eq!(split(Payload::default(), 10, 10).payloads, [Payload::default()]);
     }
