@@ -6,13 +6,14 @@
 //! count, depends on the set of deltas merged and not on their order or grouping.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::{Arc, OnceLock};
 
 use crate::codec::{DecodeError, Reader, VERSION, Writer};
 use crate::delta::{Counts, Standing};
 use crate::limits::{Folded, Limits};
 use crate::segment::{Coarseness, LeafPath};
 use crate::stats::{Merge, Stats};
-use crate::template::{self, EndpointId};
+use crate::template::{self, EndpointId, Templates};
 use crate::{ApiDelta, ApiKey, LeafId, Method};
 
 /// Name of a record of an [`ApiCatalog`]: what a store keys its row by, next to the API.
@@ -24,12 +25,12 @@ pub struct RecordKey {
     pub method: Method,
 }
 
-/// A leaf whose counts went into a coarser one.
+/// A leaf that is gone because a limit folded it into a coarser one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct FoldedLeaf {
     /// The leaf that was over the limit.
     pub from: LeafId,
-    /// The leaf that has its counts now; not folded itself in the same merge.
+    /// The finest leaf left that stands for it, see [`ApiCatalog::leaf_of`]: what else is kept by leaf goes there.
     pub into: LeafId,
 }
 
@@ -40,8 +41,7 @@ pub struct Changes {
     pub changed: Vec<RecordKey>,
     /// Records to delete, sorted.
     pub removed: Vec<RecordKey>,
-    /// Leaves of the delta or of the catalog whose counts are in another leaf now, sorted. The `from` leaf may remain with
-    /// its other standing.
+    /// Leaves of the delta or of the catalog that are gone, sorted.
     pub folded: Vec<FoldedLeaf>,
 }
 
@@ -82,13 +82,15 @@ pub struct ApiCatalog {
     /// Leaves by standing and class, to find the one that is over a limit.
     ranks: BTreeMap<(Standing, Coarseness), BTreeSet<LeafId>>,
     folded: Folded,
+    /// Learnt when asked for, forgotten when something changes.
+    templates: OnceLock<Arc<Templates>>,
 }
 
 /// Collects [`Changes`].
 #[derive(Default)]
 struct Touched {
     records: BTreeSet<RecordKey>,
-    folded: BTreeMap<LeafId, LeafId>,
+    folded: BTreeMap<LeafId, LeafPath>,
 }
 
 impl ApiCatalog {
@@ -100,6 +102,7 @@ impl ApiCatalog {
             leaves: HashMap::new(),
             ranks: BTreeMap::new(),
             folded: Folded::default(),
+            templates: OnceLock::new(),
         }
     }
 
@@ -147,6 +150,7 @@ impl ApiCatalog {
         counts: &Counts,
         touched: &mut Touched,
     ) {
+        self.templates.take();
         let leaf = self.leaves.entry(id).or_insert_with(|| Leaf {
             coarseness: path.coarseness(),
             path: path.clone(),
@@ -187,10 +191,10 @@ impl ApiCatalog {
                     .map(|counts| (method, counts))
             })
             .collect();
+        touched.folded.insert(id, leaf.path.clone());
         if leaf.records.is_empty() {
             self.leaves.remove(&id);
         }
-        touched.folded.insert(id, into_id);
         for (method, counts) in moved {
             touched.records.insert(RecordKey { leaf: id, method });
             self.folded.add(fold, counts.stats.calls.total());
@@ -209,12 +213,12 @@ impl ApiCatalog {
             }
             .push(key);
         }
-        for (from, first) in &touched.folded {
-            let mut into = *first;
-            while let Some(next) = touched.folded.get(&into) {
-                into = *next;
+        for (from, path) in touched.folded {
+            if !self.leaves.contains_key(&from)
+                && let Some(into) = self.holder(path)
+            {
+                changes.folded.push(FoldedLeaf { from, into });
             }
-            changes.folded.push(FoldedLeaf { from: *from, into });
         }
         changes
     }
@@ -320,19 +324,27 @@ impl ApiCatalog {
 
     /// The endpoints, sorted by template and method. A pure function of the merged state.
     pub fn endpoints(&self) -> Vec<Endpoint> {
-        template::endpoints(&self.api, &self.leaves)
+        template::endpoints(&self.api, &self.leaves, &self.templates())
     }
 
     /// Template of one leaf; `None` when the leaf is not known.
     pub fn template_of(&self, leaf: LeafId) -> Option<String> {
-        let templates = template::templates(&self.leaves);
-        templates.get(&leaf).map(|template| template.text.clone())
+        self.templates().of(leaf).map(|template| template.text.clone())
+    }
+
+    fn templates(&self) -> Arc<Templates> {
+        self.templates
+            .get_or_init(|| Arc::new(Templates::learn(&self.leaves)))
+            .clone()
     }
 
     /// The leaf that holds the counts of calls with this redacted path (`Recorded::path`): its own, or the coarser one that
     /// it was folded into. `None` when neither exists.
     pub fn leaf_of(&self, rendering: &str) -> Option<LeafId> {
-        let mut path = LeafPath::parse(rendering)?;
+        self.holder(LeafPath::parse(rendering)?)
+    }
+
+    fn holder(&self, mut path: LeafPath) -> Option<LeafId> {
         loop {
             let id = path.id();
             if self.leaves.contains_key(&id) {

@@ -443,3 +443,21 @@ impl NodeRecord {
         }
     }
 }
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// A call to vary.
+    pub(crate) const CALL: Observation<'static> = Observation {
+        method: "GET",
+        path: b"/",
+        status: Some(200),
+        latency_us: Some(1000),
+        request_bytes: 100,
+        response_bytes: 2000,
+        client: 1,
+        ts_us: 1_700_000_000_000_000,
+        weight: 1,
+    };
+}
