@@ -1,1 +1,19 @@
-//! .
+//! The ABI between the eBPF programs and the node agent: records in the ring buffer, values in maps, names of counters.
+//!
+//! Invariants: `no_std`, no dependency; every type that crosses the border is `repr(C)` without padding, and its size and
+//! offsets are asserted below at compile time, so that a layout can only change on purpose.
+#![no_std]
+#![forbid(unsafe_code)]
+
+mod control;
+mod counter;
+mod record;
+mod sniff;
+
+pub use control::{CONTROL_SLOTS, ControlSlot, FilterAction, Mode, Settings, control_slot};
+pub use counter::Counter;
+pub use record::{
+    CHUNK_BYTES_MAX, CHUNK_CLASSES, ChunkHeader, CloseRecord, Direction, EXEC_ARGS_BYTES, EXEC_FILE_BYTES,
+    ExecRecord, ExitRecord, Kind, OpenRecord, Owner, Role, Tuple, chunk_flags, open_flags,
+};
+pub use sniff::{SNIFF_BYTES, Sniff, sniff};

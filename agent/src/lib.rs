@@ -3,4 +3,5 @@
 pub mod attribution;
 pub mod budget;
 pub mod export;
+pub mod loader;
 pub mod spool;

@@ -1,0 +1,122 @@
+//! Counters that the programs keep, per CPU: two words each, events and bytes.
+
+/// What is counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Counter {
+    /// Sent to user space.
+    Captured,
+    /// Records that found the ring buffer full.
+    RingFull,
+    /// Payload that could not be read from the process's memory.
+    Fault,
+    /// Beyond the byte limit of a turn.
+    Capped,
+    /// Skipped because user space asked for it.
+    Skipped,
+    /// Moved by sendfile, splice, sendmmsg and the like: not in memory that this provider can read.
+    OpaqueCall,
+    /// Moved outside a system call of the thread (io_uring).
+    OutsideSyscall,
+    /// Parts of a scattered buffer beyond the number that is read.
+    TooManyParts,
+    /// Read with MSG_TRUNC: gone from the stream, never in memory.
+    Discarded,
+    /// Moved on connections decided not to be HTTP.
+    NotHttp,
+    /// Connections decided not to be HTTP (events only).
+    NotHttpConnections,
+    /// Moved on connections that a filter leaves out.
+    Filtered,
+    /// Moved by the agent itself.
+    Own,
+    /// Socket state could not be allocated.
+    NoState,
+    /// Close records that found the ring buffer full.
+    CloseLost,
+    /// Process records that found the ring buffer full.
+    ProcessLost,
+    /// Lost records that began like a request (events only).
+    LostRequestStarts,
+    /// Lost records that began like a response (events only).
+    LostResponseStarts,
+}
+
+impl Counter {
+    /// All, in the order of their numbers.
+    pub const ALL: [Self; 18] = [
+        Self::Captured,
+        Self::RingFull,
+        Self::Fault,
+        Self::Capped,
+        Self::Skipped,
+        Self::OpaqueCall,
+        Self::OutsideSyscall,
+        Self::TooManyParts,
+        Self::Discarded,
+        Self::NotHttp,
+        Self::NotHttpConnections,
+        Self::Filtered,
+        Self::Own,
+        Self::NoState,
+        Self::CloseLost,
+        Self::ProcessLost,
+        Self::LostRequestStarts,
+        Self::LostResponseStarts,
+    ];
+
+    /// Entries of the counter map: events at `2 * n`, bytes at `2 * n + 1`.
+    pub const SLOTS: u32 = 2 * Self::ALL.len() as u32;
+
+    /// Name as in metrics and `doctor`.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Captured => "captured",
+            Self::RingFull => "ring_full",
+            Self::Fault => "fault",
+            Self::Capped => "capped",
+            Self::Skipped => "skipped",
+            Self::OpaqueCall => "opaque_call",
+            Self::OutsideSyscall => "outside_syscall",
+            Self::TooManyParts => "too_many_parts",
+            Self::Discarded => "discarded",
+            Self::NotHttp => "not_http",
+            Self::NotHttpConnections => "not_http_connections",
+            Self::Filtered => "filtered",
+            Self::Own => "own",
+            Self::NoState => "no_state",
+            Self::CloseLost => "close_lost",
+            Self::ProcessLost => "process_lost",
+            Self::LostRequestStarts => "lost_request_starts",
+            Self::LostResponseStarts => "lost_response_starts",
+        }
+    }
+
+    /// What it means and what to do about it, one line.
+    #[must_use]
+    pub const fn explanation(self) -> &'static str {
+        match self {
+            Self::Captured => "sent to the agent",
+            Self::RingFull => "ring buffer full: raise capture.ring_bytes or give the agent more CPU",
+            Self::Fault => "memory of the process not readable at that moment",
+            Self::Capped => "beyond capture.turn_bytes of one message: bodies only, on purpose",
+            Self::Skipped => "rest of large bodies, left out on purpose",
+            Self::OpaqueCall => {
+                "sendfile, splice and similar: bodies that never pass through readable memory"
+            }
+            Self::OutsideSyscall => "io_uring: not visible to this provider",
+            Self::TooManyParts => "scattered buffers with more parts than are read",
+            Self::Discarded => "read with MSG_TRUNC: thrown away by the process itself",
+            Self::NotHttp => "other protocols (or TLS)",
+            Self::NotHttpConnections => "connections of other protocols (or TLS)",
+            Self::Filtered => "left out by a filter",
+            Self::Own => "the agent's own",
+            Self::NoState => "socket state not allocated: the kernel is out of memory",
+            Self::CloseLost => "ends of connections not reported: ring buffer full",
+            Self::ProcessLost => "process starts or exits not reported: ring buffer full",
+            Self::LostRequestStarts => "requests among the lost records",
+            Self::LostResponseStarts => "responses among the lost records",
+        }
+    }
+}

@@ -1,0 +1,256 @@
+//! Records in the ring buffer. The first byte of each is its [`Kind`].
+
+use core::mem::{offset_of, size_of};
+
+/// What a record is; its first byte.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Kind {
+    /// [`ChunkHeader`] and payload.
+    Chunk = 1,
+    /// [`OpenRecord`].
+    Open = 2,
+    /// [`CloseRecord`].
+    Close = 3,
+    /// [`ExecRecord`].
+    Exec = 4,
+    /// [`ExitRecord`].
+    Exit = 5,
+}
+
+impl Kind {
+    /// The kind with this number.
+    #[must_use]
+    pub const fn from_u8(value: u8) -> Option<Self> {
+        Some(match value {
+            1 => Self::Chunk,
+            2 => Self::Open,
+            3 => Self::Close,
+            4 => Self::Exec,
+            5 => Self::Exit,
+            _ => return None,
+        })
+    }
+}
+
+/// Which way bytes went, seen from the socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Direction {
+    /// Received by the process.
+    In = 0,
+    /// Sent by the process.
+    Out = 1,
+}
+
+/// Which end of the connection the socket is, as far as the kernel knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Role {
+    /// Not known (connection older than the agent).
+    Unknown = 0,
+    /// Connected actively.
+    Client = 1,
+    /// Accepted.
+    Server = 2,
+}
+
+/// Bits of [`ChunkHeader::flags`].
+pub mod chunk_flags {
+    /// The other direction carried bytes since this direction's previous record.
+    pub const TURN_START: u8 = 1;
+    /// Not all bytes of `length` were captured because the turn's byte limit was reached.
+    pub const CAPPED: u8 = 2;
+    /// … because the bytes never were in the process's memory, or the way in is one that cannot be read (sendfile, splice).
+    pub const OPAQUE: u8 = 4;
+    /// … because the process's memory could not be read.
+    pub const FAULT: u8 = 8;
+    /// … because user space asked to skip them.
+    pub const SKIPPED: u8 = 16;
+}
+
+/// Payload sizes for which the ring buffer is reserved; a chunk takes the smallest that is larger than its payload.
+pub const CHUNK_CLASSES: [usize; 6] = [0, 256, 512, 1024, 4096, 16384];
+/// Most payload bytes of one chunk. A transfer of more becomes several chunks. One less than the largest class: a length below a
+/// power of two is a bound that the verifiers of all kernels understand.
+pub const CHUNK_BYTES_MAX: usize = 16383;
+
+/// Bytes that went over one connection in one direction. Followed by `captured` payload bytes.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct ChunkHeader {
+    /// [`Kind::Chunk`].
+    pub kind: u8,
+    /// [`Direction`].
+    pub direction: u8,
+    /// [`chunk_flags`].
+    pub flags: u8,
+    /// Zero.
+    pub reserved: u8,
+    /// Payload bytes that follow, at most [`CHUNK_BYTES_MAX`].
+    pub captured: u32,
+    /// Connection: the socket's cookie.
+    pub connection: u64,
+    /// Monotonic clock, nanoseconds.
+    pub time_ns: u64,
+    /// Process (thread group) that moved the bytes.
+    pub pid: u32,
+    /// Low 32 bits of the TCP sequence number of the first byte: the stream offset up to a constant.
+    pub offset: u32,
+    /// Stream bytes that this record stands for; those after the first `captured` were not captured.
+    pub length: u32,
+    /// Records of this connection and direction that could not be sent so far and began like a message (wraps).
+    pub lost_starts: u32,
+}
+
+/// Addresses of a connection, as the socket sees it. IPv4 as v4-mapped.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[repr(C)]
+pub struct Tuple {
+    /// Local address.
+    pub local: [u8; 16],
+    /// Peer's address.
+    pub remote: [u8; 16],
+    /// Local port, host order.
+    pub local_port: u16,
+    /// Peer's port, host order.
+    pub remote_port: u16,
+}
+
+/// Who a process is, as the kernel knows at once.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Owner {
+    /// Process (thread group) id in the host's pid namespace.
+    pub pid: u32,
+    /// Parent's.
+    pub parent_pid: u32,
+    /// Start of the process on the boot-time clock, nanoseconds.
+    pub start_ns: u64,
+    /// cgroup v2 id.
+    pub cgroup: u64,
+    /// Effective user id.
+    pub uid: u32,
+    /// Inode number of the network namespace.
+    pub netns: u32,
+    /// Command name, NUL-padded.
+    pub comm: [u8; 16],
+}
+
+/// Bits of [`OpenRecord::flags`].
+pub mod open_flags {
+    /// The socket was seen from its establishment: stream offsets start at `send_base`, `receive_base`.
+    pub const FRESH: u8 = 1;
+}
+
+/// A connection that looks like HTTP; comes before its first chunk.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct OpenRecord {
+    /// [`Kind::Open`].
+    pub kind: u8,
+    /// [`Role`].
+    pub role: u8,
+    /// [`open_flags`].
+    pub flags: u8,
+    /// Zero.
+    pub reserved: u8,
+    /// Sequence number of the first byte ever sent, when fresh.
+    pub send_base: u32,
+    /// Connection: the socket's cookie.
+    pub connection: u64,
+    /// Monotonic clock, nanoseconds.
+    pub time_ns: u64,
+    /// Sequence number of the first byte ever received, when fresh.
+    pub receive_base: u32,
+    /// Addresses.
+    pub tuple: Tuple,
+    /// Process that used the socket when it was first seen.
+    pub owner: Owner,
+}
+
+/// The end of a connection that was announced by an [`OpenRecord`].
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct CloseRecord {
+    /// [`Kind::Close`].
+    pub kind: u8,
+    /// Zero.
+    pub reserved: [u8; 3],
+    /// Sequence number after the last byte written by the process.
+    pub send_end: u32,
+    /// Connection: the socket's cookie.
+    pub connection: u64,
+    /// Monotonic clock, nanoseconds.
+    pub time_ns: u64,
+    /// `tcp_sock.bytes_sent`, retransmissions included.
+    pub bytes_sent: u64,
+    /// `tcp_sock.bytes_received`; a FIN counts one.
+    pub bytes_received: u64,
+    /// `tcp_sock.bytes_acked`; a FIN and an active opener's SYN count one each.
+    pub bytes_acked: u64,
+    /// Sequence number after the last byte read by the process.
+    pub receive_end: u32,
+    /// As [`ChunkHeader::lost_starts`], for [`Direction::In`] and [`Direction::Out`].
+    pub lost_starts: [u32; 2],
+    /// Zero.
+    pub reserved2: u32,
+}
+
+/// Most bytes of an executable's path in an [`ExecRecord`].
+pub const EXEC_FILE_BYTES: usize = 256;
+/// Most bytes of arguments in an [`ExecRecord`].
+pub const EXEC_ARGS_BYTES: usize = 512;
+
+/// A process started a program.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct ExecRecord {
+    /// [`Kind::Exec`].
+    pub kind: u8,
+    /// Zero.
+    pub reserved: [u8; 3],
+    /// Bytes used of `file`, without its NUL.
+    pub file_bytes: u16,
+    /// Bytes used of `args`.
+    pub args_bytes: u16,
+    /// Monotonic clock, nanoseconds.
+    pub time_ns: u64,
+    /// The process.
+    pub owner: Owner,
+    /// Path as given to execve.
+    pub file: [u8; EXEC_FILE_BYTES],
+    /// Arguments, each ended by NUL.
+    pub args: [u8; EXEC_ARGS_BYTES],
+}
+
+/// A process ended.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct ExitRecord {
+    /// [`Kind::Exit`].
+    pub kind: u8,
+    /// Zero.
+    pub reserved: [u8; 3],
+    /// Process id.
+    pub pid: u32,
+    /// As [`Owner::start_ns`].
+    pub start_ns: u64,
+    /// Monotonic clock, nanoseconds.
+    pub time_ns: u64,
+}
+
+const _: () = {
+    assert!(size_of::<ChunkHeader>() == 40 && offset_of!(ChunkHeader, connection) == 8);
+    assert!(offset_of!(ChunkHeader, pid) == 24 && offset_of!(ChunkHeader, lost_starts) == 36);
+    assert!(size_of::<Tuple>() == 36 && offset_of!(Tuple, local_port) == 32);
+    assert!(size_of::<Owner>() == 48 && offset_of!(Owner, uid) == 24 && offset_of!(Owner, comm) == 32);
+    assert!(size_of::<OpenRecord>() == 112 && offset_of!(OpenRecord, tuple) == 28);
+    assert!(offset_of!(OpenRecord, owner) == 64);
+    assert!(size_of::<CloseRecord>() == 64 && offset_of!(CloseRecord, receive_end) == 48);
+    assert!(
+        size_of::<ExecRecord>() == 64 + EXEC_FILE_BYTES + EXEC_ARGS_BYTES
+            && offset_of!(ExecRecord, file) == 64
+    );
+    assert!(size_of::<ExitRecord>() == 24);
+};

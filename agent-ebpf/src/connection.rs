@@ -1,0 +1,155 @@
+//! What the programs remember of a connection.
+
+use core::ffi::c_void;
+
+use agent_common::{Direction, Role};
+use aya_ebpf::{
+    bindings::BPF_SK_STORAGE_GET_F_CREATE,
+    helpers::generated::{bpf_get_socket_cookie, bpf_sk_storage_get},
+};
+
+use crate::{
+    kernel::{OFF_SK_COOKIE, Socket},
+    maps::{CONNECTIONS, CONNECTIONS_BY_ADDRESS},
+};
+
+/// What is done with a connection's bytes.
+pub mod mode {
+    /// Not decided yet. The value of fresh memory.
+    pub const UNDECIDED: u8 = 0;
+    /// Sent to user space.
+    pub const CAPTURE: u8 = 1;
+    /// Not HTTP, for good.
+    pub const NOT_HTTP: u8 = 2;
+    /// User space wants no more of it.
+    pub const IGNORED: u8 = 3;
+    /// Left out by a filter, until the filters' epoch changes.
+    pub const FILTERED: u8 = 4;
+    /// The agent's own.
+    pub const OWN: u8 = 5;
+}
+
+/// Bits of [`Connection::flags`].
+pub mod flags {
+    /// Seen from its establishment.
+    pub const FRESH: u8 = 1;
+    /// An open record was sent.
+    pub const ANNOUNCED: u8 = 2;
+}
+
+/// State of a connection. Two threads of a process may change it at once; everything that must be exact is added to atomically, the
+/// rest only steers how much is captured.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct Connection {
+    /// [`mode`].
+    pub mode: u8,
+    /// [`Role`].
+    pub role: u8,
+    /// [`flags`].
+    pub flags: u8,
+    /// 1 + [`Direction`] that bytes last went; 0 before any did.
+    pub turn: u8,
+    /// Transfers seen while undecided.
+    pub tries: u32,
+    /// Filters' epoch at which [`mode::FILTERED`] was decided.
+    pub epoch: u32,
+    /// Bytes captured of the present turn.
+    pub turn_bytes: u32,
+    /// Sequence number of the first byte sent, received; when fresh.
+    pub base: [u32; 2],
+    /// Sequence number up to which bytes are skipped, by direction; valid with `skipping`.
+    pub skip_to: [u32; 2],
+    /// Not 0: `skip_to` is in force.
+    pub skipping: [u8; 2],
+    pub reserved: [u8; 2],
+    /// Bytes captured of each turn by order of user space; 0: as in the settings.
+    pub turn_bytes_max: u32,
+    /// Lost records that began like a message, by direction.
+    pub lost_starts: [u32; 2],
+    /// The socket's cookie.
+    pub cookie: u64,
+}
+
+impl Connection {
+    /// State of a connection not seen before.
+    pub const fn new(cookie: u64, role: Role, flags: u8) -> Self {
+        Self {
+            mode: mode::UNDECIDED,
+            role: role as u8,
+            flags,
+            turn: 0,
+            tries: 0,
+            epoch: 0,
+            turn_bytes: 0,
+            base: [0; 2],
+            skip_to: [0; 2],
+            skipping: [0; 2],
+            reserved: [0; 2],
+            turn_bytes_max: 0,
+            lost_starts: [0; 2],
+            cookie,
+        }
+    }
+}
+
+/// Index of a direction in the arrays above.
+///
+/// Hidden from the optimiser and masked: where the direction comes from memory the compiler trusts the enum, the verifier does not.
+#[inline(always)]
+pub fn index(direction: Direction) -> usize {
+    core::hint::black_box(direction as usize) & 1
+}
+
+#[inline(always)]
+fn storage(socket: u64, initial: *mut Connection, flags: u64) -> *mut Connection {
+    // SAFETY: the map is a socket storage, the socket a trusted pointer, `initial` null or a stack value.
+    unsafe {
+        bpf_sk_storage_get(
+            (&raw const CONNECTIONS).cast_mut().cast::<c_void>(),
+            socket as *mut c_void,
+            initial.cast::<c_void>(),
+            flags,
+        )
+        .cast::<Connection>()
+    }
+}
+
+/// State of the connection, if it has any.
+#[inline(always)]
+pub fn find<const TRUSTED: bool>(socket: Socket<TRUSTED>) -> Option<*mut Connection> {
+    if TRUSTED {
+        let found = storage(socket.0, core::ptr::null_mut(), 0);
+        if found.is_null() { None } else { Some(found) }
+    } else {
+        CONNECTIONS_BY_ADDRESS.get_ptr_mut(&socket.0)
+    }
+}
+
+/// Gives the connection a state. `None` when the kernel has no memory for it.
+#[inline(always)]
+pub fn create<const TRUSTED: bool>(
+    socket: Socket<TRUSTED>,
+    mut state: Connection,
+) -> Option<*mut Connection> {
+    if TRUSTED {
+        let created = storage(socket.0, &raw mut state, u64::from(BPF_SK_STORAGE_GET_F_CREATE));
+        if created.is_null() { None } else { Some(created) }
+    } else {
+        let _ = CONNECTIONS_BY_ADDRESS.insert(&socket.0, &state, 0);
+        CONNECTIONS_BY_ADDRESS.get_ptr_mut(&socket.0)
+    }
+}
+
+/// What names the connection to user space: the socket's cookie. Where only an address is known and the kernel has not made a cookie
+/// yet, the address with the top bit set, which cookies never have.
+#[inline(always)]
+pub fn cookie<const TRUSTED: bool>(socket: Socket<TRUSTED>) -> u64 {
+    if TRUSTED {
+        // SAFETY: the argument is a trusted socket.
+        unsafe { bpf_get_socket_cookie(socket.0 as *mut c_void) }
+    } else {
+        let cookie: u64 = socket.field(OFF_SK_COOKIE.load());
+        if cookie == 0 { socket.0 | 1 << 63 } else { cookie }
+    }
+}

@@ -1,0 +1,221 @@
+//! Building records in the ring buffer.
+//!
+//! Reserved in a few size classes and filled in place: no copy, no scratch, no wakeup (the agent drains on a timer).
+
+use agent_common::{
+    CHUNK_BYTES_MAX, ChunkHeader, CloseRecord, Counter, Direction, Kind, OpenRecord, SNIFF_BYTES, Sniff,
+    chunk_flags, open_flags, sniff,
+};
+use aya_ebpf::helpers::{bpf_ktime_get_ns, generated::bpf_probe_read_user};
+
+use crate::{
+    connection::{Connection, flags},
+    count::count,
+    filter,
+    kernel::Socket,
+    maps::EVENTS,
+    owner,
+};
+
+/// `BPF_RB_NO_WAKEUP`.
+pub const NO_WAKEUP: u64 = 1;
+
+/// A run of bytes in the process's memory.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct Piece {
+    /// User address; not read when `bytes` is 0.
+    pub address: u64,
+    /// Connection's cookie.
+    pub cookie: u64,
+    /// Bytes to capture, at most `CHUNK_BYTES_MAX`.
+    pub bytes: u32,
+    /// Stream bytes that the record stands for, at least `bytes`.
+    pub length: u32,
+    /// Sequence number of the first.
+    pub offset: u32,
+    /// Lost so far, see `ChunkHeader`.
+    pub lost_starts: u32,
+    /// `Direction`.
+    pub direction: u8,
+    /// `chunk_flags`.
+    pub flags: u8,
+    pub reserved: [u8; 6],
+}
+
+/// What became of a piece, as [`send_piece`] returns it.
+pub mod outcome {
+    /// It is in the ring buffer.
+    pub const SENT: u32 = 0;
+    /// The ring buffer was full.
+    pub const LOST: u32 = 1;
+    /// The same, and a message began with the piece.
+    pub const LOST_START: u32 = 2;
+}
+
+#[inline(always)]
+fn fill<const N: usize>(piece: &Piece) -> bool {
+    let Some(mut record) = EVENTS.reserve_bytes(size_of::<ChunkHeader>() + N, 0) else {
+        return false;
+    };
+    let start = record.as_mut_ptr();
+    let header = start.cast::<ChunkHeader>();
+    // SAFETY: the reservation holds a header (ring records are eight-byte aligned) and N bytes.
+    unsafe {
+        (*header).kind = Kind::Chunk as u8;
+        (*header).direction = piece.direction;
+        (*header).flags = piece.flags;
+        (*header).reserved = 0;
+        (*header).captured = 0;
+        (*header).connection = piece.cookie;
+        (*header).time_ns = bpf_ktime_get_ns();
+        (*header).pid = owner::pid();
+        (*header).offset = piece.offset;
+        (*header).length = piece.length;
+        (*header).lost_starts = piece.lost_starts;
+        if N > 0 {
+            // Clamped, hidden from the optimiser, then masked: the form of a bound that the verifiers of all kernels accept.
+            let wanted = u64::from(piece.bytes);
+            let most = N as u64 - 1;
+            let bytes = core::hint::black_box(if wanted > most { most } else { wanted }) & most;
+            let payload = start.add(size_of::<ChunkHeader>());
+            if bpf_probe_read_user(payload.cast(), bytes as u32, piece.address as *const _) == 0 {
+                (*header).captured = bytes as u32;
+                count(Counter::Captured, bytes);
+            } else {
+                (*header).flags |= chunk_flags::FAULT;
+                count(Counter::Fault, bytes);
+            }
+        }
+    }
+    record.submit(NO_WAKEUP);
+    true
+}
+
+/// Sends one piece; an [`outcome`].
+///
+/// A global function: verified once, by itself, instead of again for each state of each caller. That is why it takes plain memory, and
+/// why the null check that no caller needs is there.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn send_piece(piece: *const Piece) -> u32 {
+    // SAFETY: every caller passes a whole Piece; the verifier checks that.
+    let Some(piece) = (unsafe { piece.as_ref() }) else {
+        return outcome::LOST;
+    };
+    let sent = match piece.bytes {
+        0 => fill::<0>(piece),
+        1..256 => fill::<256>(piece),
+        256..512 => fill::<512>(piece),
+        512..1024 => fill::<1024>(piece),
+        1024..4096 => fill::<4096>(piece),
+        _ => fill::<{ CHUNK_BYTES_MAX + 1 }>(piece),
+    };
+    if sent { outcome::SENT } else { turn_away(piece) }
+}
+
+/// Counts a piece for which there is no room; an [`outcome`]. Global, as [`send_piece`].
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn turn_away(piece: *const Piece) -> u32 {
+    // SAFETY: as in `send_piece`.
+    let Some(piece) = (unsafe { piece.as_ref() }) else {
+        return outcome::LOST;
+    };
+    count(Counter::RingFull, u64::from(piece.length));
+    if piece.bytes == 0 {
+        return outcome::LOST;
+    }
+    let seen = sniff_at(piece.address, u64::from(piece.bytes));
+    if seen == Sniff::Request as u32 {
+        count(Counter::LostRequestStarts, 0);
+        outcome::LOST_START
+    } else if seen == Sniff::Response as u32 {
+        count(Counter::LostResponseStarts, 0);
+        outcome::LOST_START
+    } else {
+        outcome::LOST
+    }
+}
+
+/// What the first bytes at a user address look like: a `Sniff` as a number. Global, as [`send_piece`].
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn sniff_at(address: u64, available: u64) -> u32 {
+    let mut bytes = [0; SNIFF_BYTES];
+    let most = SNIFF_BYTES as u64 - 1;
+    let length = core::hint::black_box(if available > most { most } else { available }) & most;
+    // SAFETY: the helper checks the address; `length` is less than the array's.
+    let read = unsafe { bpf_probe_read_user(bytes.as_mut_ptr().cast(), length as u32, address as *const _) };
+    if read == 0 {
+        sniff(&bytes, length as u32) as u32
+    } else {
+        Sniff::Other as u32
+    }
+}
+
+/// Announces a connection. False when the ring buffer is full.
+#[inline(never)]
+pub fn open<const TRUSTED: bool>(socket: Socket<TRUSTED>, connection: &mut Connection) -> bool {
+    let Some(mut record) = EVENTS.reserve_bytes(size_of::<OpenRecord>(), 0) else {
+        return false;
+    };
+    let open = record.as_mut_ptr().cast::<OpenRecord>();
+    // SAFETY: the reservation is as large as the record and eight-byte aligned.
+    unsafe {
+        (*open).kind = Kind::Open as u8;
+        (*open).role = connection.role;
+        (*open).flags = if connection.flags & flags::FRESH != 0 {
+            open_flags::FRESH
+        } else {
+            0
+        };
+        (*open).reserved = 0;
+        (*open).send_base = connection.base[Direction::Out as usize];
+        (*open).connection = connection.cookie;
+        (*open).time_ns = bpf_ktime_get_ns();
+        (*open).receive_base = connection.base[Direction::In as usize];
+        filter::write_tuple(socket, &raw mut (*open).tuple);
+        owner::write(&raw mut (*open).owner);
+    }
+    record.submit(NO_WAKEUP);
+    connection.flags |= flags::ANNOUNCED;
+    true
+}
+
+/// Final byte counts of a connection.
+pub struct Totals {
+    /// Sequence numbers after the last byte received and sent.
+    pub end: [u32; 2],
+    /// `tcp_sock` counters.
+    pub bytes_sent: u64,
+    /// `tcp_sock` counters.
+    pub bytes_received: u64,
+    /// `tcp_sock` counters.
+    pub bytes_acked: u64,
+}
+
+/// Reports the end of a connection.
+#[inline(always)]
+pub fn close(connection: &Connection, totals: &Totals) {
+    let Some(mut record) = EVENTS.reserve_bytes(size_of::<CloseRecord>(), 0) else {
+        count(Counter::CloseLost, 0);
+        return;
+    };
+    let close = record.as_mut_ptr().cast::<CloseRecord>();
+    // SAFETY: the reservation is as large as the record and eight-byte aligned.
+    unsafe {
+        (*close).kind = Kind::Close as u8;
+        (*close).reserved = [0; 3];
+        (*close).send_end = totals.end[Direction::Out as usize];
+        (*close).connection = connection.cookie;
+        (*close).time_ns = bpf_ktime_get_ns();
+        (*close).bytes_sent = totals.bytes_sent;
+        (*close).bytes_received = totals.bytes_received;
+        (*close).bytes_acked = totals.bytes_acked;
+        (*close).receive_end = totals.end[Direction::In as usize];
+        (*close).lost_starts = connection.lost_starts;
+        (*close).reserved2 = 0;
+    }
+    record.submit(NO_WAKEUP);
+}

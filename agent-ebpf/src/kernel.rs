@@ -1,0 +1,104 @@
+//! Access to kernel structures without compile-time headers: the loader looks field offsets up in the running kernel's BTF and
+//! puts them into these read-only globals, which the verifier treats as constants.
+
+use aya_ebpf::{
+    Global,
+    helpers::{bpf_probe_read_kernel, generated::bpf_skc_to_tcp_sock},
+};
+
+macro_rules! offsets {
+    ($($name:ident)*) => { $(
+        #[unsafe(no_mangle)]
+        pub static $name: Global<u32> = Global::new(0);
+    )* };
+}
+
+offsets! {
+    OFF_SK_FAMILY OFF_SK_NUM OFF_SK_DPORT OFF_SK_DADDR OFF_SK_RCV_SADDR OFF_SK_V6_DADDR OFF_SK_V6_RCV_SADDR OFF_SK_NET OFF_SK_COOKIE
+    OFF_SK_PROTOCOL OFF_NET_INUM
+    OFF_TCP_WRITE_SEQ OFF_TCP_COPIED_SEQ OFF_TCP_BYTES_SENT OFF_TCP_BYTES_RECEIVED OFF_TCP_BYTES_ACKED
+    OFF_TASK_GROUP_LEADER OFF_TASK_REAL_PARENT OFF_TASK_PID OFF_TASK_TGID OFF_TASK_START OFF_TASK_NSPROXY OFF_NSPROXY_NET
+    OFF_TASK_MM OFF_MM_ARG_START OFF_MM_ARG_END OFF_BPRM_FILENAME
+    OFF_TASK_FILES OFF_FILES_FDT OFF_FDT_FD OFF_FILE_INODE OFF_INODE_MODE OFF_FILE_PRIVATE OFF_SOCKET_SK
+}
+
+/// The agent's own process.
+#[unsafe(no_mangle)]
+pub static SELF_PID: Global<u32> = Global::new(0);
+/// Not 0 with the provider that has trusted socket pointers.
+#[unsafe(no_mangle)]
+pub static TRUSTED_SOCKETS: Global<u32> = Global::new(1);
+
+/// `AF_INET`.
+pub const AF_INET: u16 = 2;
+/// `AF_INET6`.
+pub const AF_INET6: u16 = 10;
+/// `IPPROTO_TCP`.
+const IPPROTO_TCP: u16 = 6;
+
+/// Loads a field through a pointer that the verifier knows to be one of a kernel structure (or of a program's own memory).
+///
+/// # Safety
+/// `base` must be such a pointer and `offset` a field of type `T`; the verifier checks both, and a fault reads as zero.
+#[inline(always)]
+pub unsafe fn direct<T: Copy>(base: u64, offset: u32) -> T {
+    // SAFETY: by the caller. Volatile, so that the compiler neither merges nor narrows the load, which the verifier would refuse.
+    unsafe { core::ptr::read_volatile((base as *const u8).add(offset as usize).cast::<T>()) }
+}
+
+/// Loads a field through any kernel address. Zero when it cannot be read.
+#[inline(always)]
+pub fn probed<T: Copy + Default>(base: u64, offset: u32) -> T {
+    // SAFETY: the helper checks the address.
+    unsafe { bpf_probe_read_kernel((base + u64::from(offset)) as *const T) }.unwrap_or_default()
+}
+
+/// A socket, trusted (its fields load directly) or a mere address.
+#[derive(Clone, Copy)]
+pub struct Socket<const TRUSTED: bool>(pub u64);
+
+impl<const TRUSTED: bool> Socket<TRUSTED> {
+    /// A field of `struct sock`.
+    #[inline(always)]
+    pub fn field<T: Copy + Default>(self, offset: u32) -> T {
+        if TRUSTED {
+            // SAFETY: a trusted socket is a pointer to `struct sock`; offsets come from BTF.
+            unsafe { direct(self.0, offset) }
+        } else {
+            probed(self.0, offset)
+        }
+    }
+
+    /// True for TCP over IPv4 or IPv6.
+    #[inline(always)]
+    pub fn is_tcp(self) -> bool {
+        let family: u16 = self.field(OFF_SK_FAMILY.load());
+        if family != AF_INET && family != AF_INET6 {
+            return false;
+        }
+        let protocol: u16 = self.field(OFF_SK_PROTOCOL.load());
+        protocol == IPPROTO_TCP
+    }
+
+    /// The same socket as `struct tcp_sock`, for [`Self::tcp_field`]; 0 if it is not a full TCP socket.
+    #[inline(always)]
+    pub fn as_tcp(self) -> u64 {
+        if TRUSTED {
+            // SAFETY: the argument is a trusted socket.
+            unsafe { bpf_skc_to_tcp_sock(self.0 as *mut core::ffi::c_void) as u64 }
+        } else {
+            self.0
+        }
+    }
+
+    /// A field of `struct tcp_sock`, `tcp` being what [`Self::as_tcp`] gave.
+    #[inline(always)]
+    pub fn tcp_field<T: Copy + Default>(tcp: u64, offset: u32) -> T {
+        if TRUSTED {
+            // SAFETY: as above; the caller has checked for 0.
+            unsafe { direct(tcp, offset) }
+        } else {
+            probed(tcp, offset)
+        }
+    }
+}

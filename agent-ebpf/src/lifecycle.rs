@@ -1,0 +1,146 @@
+//! Connections from establishment to close: role, first and last sequence numbers, final byte counts.
+//!
+//! The tracepoint `sock:inet_sock_set_state` is stable and fires for every TCP socket in whatever context the state changes, so nothing
+//! here may assume that the current process is the connection's.
+
+use agent_common::{Counter, Direction, Role, Tuple};
+use aya_ebpf::{macros::btf_tracepoint, programs::BtfTracePointContext};
+
+use crate::{
+    connection::{self, Connection, flags, mode},
+    count::count,
+    emit::{self, Totals},
+    filter,
+    kernel::{
+        OFF_TCP_BYTES_ACKED, OFF_TCP_BYTES_RECEIVED, OFF_TCP_BYTES_SENT, OFF_TCP_COPIED_SEQ,
+        OFF_TCP_WRITE_SEQ, Socket, TRUSTED_SOCKETS, direct,
+    },
+    maps::{CONNECTIONS_BY_ADDRESS, OWN_PEERS},
+    owner,
+};
+
+// enum in include/net/tcp_states.h.
+const TCP_ESTABLISHED: i32 = 1;
+const TCP_SYN_SENT: i32 = 2;
+const TCP_CLOSE: i32 = 7;
+
+/// `inet_sock_set_state(sk, oldstate, newstate)`.
+#[btf_tracepoint(function = "inet_sock_set_state")]
+pub fn inet_sock_set_state(ctx: BtfTracePointContext) -> i32 {
+    let socket = Socket::<true>(ctx.arg::<*const u8>(0) as u64);
+    let old: i32 = ctx.arg(1);
+    let new: i32 = ctx.arg(2);
+    match new {
+        TCP_SYN_SENT if owner::is_self() => own(socket),
+        TCP_ESTABLISHED => established(
+            socket,
+            if old == TCP_SYN_SENT {
+                Role::Client
+            } else {
+                Role::Server
+            },
+        ),
+        TCP_CLOSE => closed(socket),
+        _ => {}
+    }
+    0
+}
+
+#[inline(always)]
+fn state_of(socket: Socket<true>) -> Option<*mut Connection> {
+    if TRUSTED_SOCKETS.load() != 0 {
+        connection::find(socket)
+    } else {
+        connection::find(Socket::<false>(socket.0))
+    }
+}
+
+#[inline(always)]
+fn remember(socket: Socket<true>, state: Connection) {
+    let created = if TRUSTED_SOCKETS.load() != 0 {
+        connection::create(socket, state)
+    } else {
+        connection::create(Socket::<false>(socket.0), state)
+    };
+    if created.is_none() {
+        count(Counter::NoState, 0);
+    }
+}
+
+/// The agent connects: this runs in its own context, which establishment need not.
+#[inline(always)]
+fn own(socket: Socket<true>) {
+    let mut state = Connection::new(connection::cookie(socket), Role::Client, flags::FRESH);
+    state.mode = mode::OWN;
+    remember(socket, state);
+}
+
+#[inline(always)]
+fn established(socket: Socket<true>, role: Role) {
+    let tcp = socket.as_tcp();
+    if tcp == 0 {
+        return;
+    }
+    if let Some(state) = state_of(socket) {
+        // SAFETY: a live map value.
+        if unsafe { (*state).mode } == mode::OWN {
+            // Before the peer can have received anything.
+            return own_peer(socket);
+        }
+    }
+    let mut state = Connection::new(connection::cookie(socket), role, flags::FRESH);
+    // SAFETY: `as_tcp` gave a `struct tcp_sock`; offsets come from BTF.
+    unsafe {
+        state.base[Direction::Out as usize] = direct(tcp, OFF_TCP_WRITE_SEQ.load());
+        state.base[Direction::In as usize] = direct(tcp, OFF_TCP_COPIED_SEQ.load());
+    }
+    remember(socket, state);
+}
+
+/// Remembers the far end of one of the agent's own connections.
+#[inline(always)]
+fn own_peer(socket: Socket<true>) {
+    let mut tuple = Tuple {
+        local: [0; 16],
+        remote: [0; 16],
+        local_port: 0,
+        remote_port: 0,
+    };
+    // SAFETY: a local.
+    unsafe { filter::write_tuple(socket, &raw mut tuple) };
+    let peer = Tuple {
+        local: tuple.remote,
+        remote: tuple.local,
+        local_port: tuple.remote_port,
+        remote_port: tuple.local_port,
+    };
+    let _ = OWN_PEERS.insert(&peer, &1, 0);
+}
+
+#[inline(always)]
+fn closed(socket: Socket<true>) {
+    let Some(state) = state_of(socket) else {
+        return;
+    };
+    // SAFETY: a live map value.
+    let state = unsafe { &*state };
+    let tcp = socket.as_tcp();
+    if state.flags & flags::ANNOUNCED != 0 && tcp != 0 {
+        // SAFETY: `as_tcp` gave a `struct tcp_sock`; offsets come from BTF.
+        let totals = unsafe {
+            Totals {
+                end: [
+                    direct(tcp, OFF_TCP_COPIED_SEQ.load()),
+                    direct(tcp, OFF_TCP_WRITE_SEQ.load()),
+                ],
+                bytes_sent: direct(tcp, OFF_TCP_BYTES_SENT.load()),
+                bytes_received: direct(tcp, OFF_TCP_BYTES_RECEIVED.load()),
+                bytes_acked: direct(tcp, OFF_TCP_BYTES_ACKED.load()),
+            }
+        };
+        emit::close(state, &totals);
+    }
+    if TRUSTED_SOCKETS.load() == 0 {
+        let _ = CONNECTIONS_BY_ADDRESS.remove(&socket.0);
+    }
+}

@@ -1,0 +1,50 @@
+//! Maps: what the programs share with each other and with the agent. User space finds them by these names.
+
+use agent_common::{CONTROL_SLOTS, ControlSlot, Counter, Settings, Tuple};
+use aya_ebpf::{
+    btf_maps::SkStorage,
+    macros::{btf_map, map},
+    maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf},
+};
+
+use crate::connection::Connection;
+
+/// Records to the agent. Size set by the loader.
+#[map]
+pub static EVENTS: RingBuf = RingBuf::with_byte_size(16 << 20, 0);
+
+/// State of each connection, with the socket tracepoints.
+#[btf_map]
+pub static CONNECTIONS: SkStorage<Connection> = SkStorage::new();
+
+/// State of each connection by socket address, where the provider has no trusted socket pointer.
+#[map]
+pub static CONNECTIONS_BY_ADDRESS: LruHashMap<u64, Connection> = LruHashMap::with_max_entries(65_536, 0);
+
+/// Orders about single connections.
+#[map]
+pub static CONTROL: Array<ControlSlot> = Array::with_max_entries(CONTROL_SLOTS, 0);
+
+/// One entry.
+#[map]
+pub static SETTINGS: Array<Settings> = Array::with_max_entries(1, 0);
+
+/// Process id → `FilterAction`.
+#[map]
+pub static FILTER_PIDS: HashMap<u32, u8> = HashMap::with_max_entries(16_384, 0);
+
+/// cgroup v2 id → `FilterAction`.
+#[map]
+pub static FILTER_CGROUPS: HashMap<u64, u8> = HashMap::with_max_entries(4_096, 0);
+
+/// Local or remote port, host order → `FilterAction`.
+#[map]
+pub static FILTER_PORTS: HashMap<u16, u8> = HashMap::with_max_entries(1_024, 0);
+
+/// Connections of the agent itself, as the peer's socket sees them.
+#[map]
+pub static OWN_PEERS: LruHashMap<Tuple, u8> = LruHashMap::with_max_entries(64, 0);
+
+/// Events and bytes by `Counter`.
+#[map]
+pub static COUNTERS: PerCpuArray<u64> = PerCpuArray::with_max_entries(Counter::SLOTS, 0);

@@ -1,0 +1,120 @@
+//! Exits of system calls (kernel 5.15 and later): the fallback where the socket tracepoints do not exist. Descriptor → file → socket is
+//! walked for every call, so file I/O pays for the rejection.
+
+use agent_common::Direction;
+use aya_ebpf::{
+    helpers::generated::bpf_get_current_task_btf, macros::tracepoint, programs::TracePointContext,
+};
+
+use crate::{
+    arch::{self, Syscall},
+    kernel::{
+        OFF_FDT_FD, OFF_FILE_INODE, OFF_FILE_PRIVATE, OFF_FILES_FDT, OFF_INODE_MODE, OFF_SOCKET_SK,
+        OFF_TASK_FILES, Socket, direct, probed,
+    },
+    transfer::{Transfer, transfer},
+};
+
+/// Offset of the return value in every `sys_exit_*` record.
+const RETURN_VALUE: usize = 16;
+/// Flags of recv* that leave the bytes in the stream, or are not about the stream.
+const MSG_PEEK: u64 = 0x02;
+const MSG_TRUNC: u64 = 0x20;
+const MSG_ERRQUEUE: u64 = 0x2000;
+
+// include/uapi/linux/stat.h
+const S_IFMT: u16 = 0o170_000;
+const S_IFSOCK: u16 = 0o140_000;
+
+/// The socket behind a descriptor of the current process.
+#[inline(always)]
+fn socket_of(descriptor: u64) -> Option<Socket<false>> {
+    let descriptor = descriptor as u32;
+    if descriptor as i32 >= 0 {
+        // SAFETY: trusted pointers from the current task on; each is checked before it is followed.
+        let table = unsafe {
+            let task = bpf_get_current_task_btf() as u64;
+            let files: u64 = direct(task, OFF_TASK_FILES.load());
+            if files == 0 {
+                return None;
+            }
+            let table: u64 = direct(files, OFF_FILES_FDT.load());
+            if table == 0 {
+                return None;
+            }
+            direct::<u64>(table, OFF_FDT_FD.load())
+        };
+        let file: u64 = probed(table + u64::from(descriptor) * 8, 0);
+        if file == 0 {
+            return None;
+        }
+        let inode: u64 = probed(file, OFF_FILE_INODE.load());
+        let mode: u16 = probed(inode, OFF_INODE_MODE.load());
+        if mode & S_IFMT != S_IFSOCK {
+            return None;
+        }
+        let socket: u64 = probed(file, OFF_FILE_PRIVATE.load());
+        let sk: u64 = probed(socket, OFF_SOCKET_SK.load());
+        if sk == 0 {
+            return None;
+        }
+        return Some(Socket(sk));
+    }
+    None
+}
+
+#[inline(always)]
+fn handle(ctx: &TracePointContext, direction: Direction, flags: impl FnOnce(&Syscall) -> u64) -> u32 {
+    // SAFETY: the record of every sys_exit_* tracepoint holds the return value there.
+    let Ok(bytes) = (unsafe { ctx.read_at::<i64>(RETURN_VALUE) }) else {
+        return 0;
+    };
+    if bytes <= 0 {
+        return 0;
+    }
+    let call = arch::returning();
+    let Some(socket) = socket_of(call.first) else {
+        return 0;
+    };
+    let flags = flags(&call);
+    if flags & (MSG_PEEK | MSG_ERRQUEUE) != 0 {
+        return 0;
+    }
+    let discarded = flags & MSG_TRUNC != 0;
+    transfer(
+        &Transfer {
+            socket,
+            bytes: bytes as u32,
+            direction,
+            discarded,
+        },
+        || Some(call),
+    );
+    0
+}
+
+/// Most receiving calls have no flags at hand; those of recvfrom are its fourth argument, of recvmsg the third.
+fn none(_: &Syscall) -> u64 {
+    0
+}
+
+macro_rules! exits {
+    ($($name:ident $direction:ident $flags:expr;)*) => { $(
+        /// Exit of the system call of this name.
+        #[tracepoint]
+        pub fn $name(ctx: TracePointContext) -> u32 {
+            handle(&ctx, Direction::$direction, $flags)
+        }
+    )* };
+}
+
+exits! {
+    sys_exit_write Out none;
+    sys_exit_writev Out none;
+    sys_exit_sendto Out none;
+    sys_exit_sendmsg Out none;
+    sys_exit_read In none;
+    sys_exit_readv In none;
+    sys_exit_recvfrom In |call: &Syscall| call.fourth;
+    sys_exit_recvmsg In |call: &Syscall| call.third;
+}

@@ -1,0 +1,429 @@
+//! Bytes went over a socket: is the connection wanted, how much of it, and where are the bytes.
+
+use core::ffi::c_void;
+
+use agent_common::{
+    CHUNK_BYTES_MAX, ControlSlot, Counter, Direction, Mode, Role, Sniff, chunk_flags, control_slot,
+};
+use aya_ebpf::helpers::{bpf_probe_read_user, generated::bpf_loop};
+
+use crate::{
+    arch::{Buffer, Syscall},
+    connection::{self, Connection, flags, index, mode},
+    count::count,
+    emit::{self, Piece, outcome},
+    filter::{self, Verdict},
+    kernel::{OFF_TCP_COPIED_SEQ, OFF_TCP_WRITE_SEQ, Socket},
+    maps::CONTROL,
+};
+
+/// Most bytes captured of one transfer, whatever the settings say: bounds the work inside one system call.
+const TRANSFER_BYTES_MAX: u32 = 64 << 10;
+/// Most pieces (parts of a scattered buffer, or `CHUNK_BYTES_MAX` of one) read of one transfer.
+const PIECES_MAX: u32 = 24;
+/// The same where `bpf_loop` does not exist and the verifier walks each turn of the loop.
+const PIECES_MAX_UNROLLED: u32 = 8;
+/// A connection older than the agent is not HTTP when this many turns began with something else …
+const LATE_TURNS_MAX: u32 = 16;
+/// … or this many transfers went by without a turn that began like HTTP.
+const LATE_TRANSFERS_MAX: u32 = 4096;
+/// Weight of a turn in `Connection::tries`.
+const TURN_TRIES: u32 = LATE_TRANSFERS_MAX / LATE_TURNS_MAX;
+
+/// One transfer, as the provider saw it.
+#[derive(Clone, Copy)]
+pub struct Transfer<const TRUSTED: bool> {
+    /// Socket.
+    pub socket: Socket<TRUSTED>,
+    /// Bytes, more than 0.
+    pub bytes: u32,
+    /// Which way.
+    pub direction: Direction,
+    /// The receiver threw the bytes away unseen.
+    pub discarded: bool,
+}
+
+/// Where the bytes of a transfer lie. Walked piece by piece.
+#[repr(C)]
+struct Cursor {
+    /// iovecs not begun, in user memory, and how many.
+    vector: u64,
+    vector_length: u64,
+    /// The part that is being read.
+    address: u64,
+    available: u64,
+    /// Bytes to step over first.
+    skip: u64,
+    /// Bytes still to capture.
+    left: u64,
+    /// The worst that became of a piece.
+    outcome: u32,
+    piece: Piece,
+}
+
+/// Handles one transfer. `call` is the system call it happened in, if any.
+#[inline(always)]
+pub fn transfer<const TRUSTED: bool>(transfer: &Transfer<TRUSTED>, call: impl FnOnce() -> Option<Syscall>) {
+    let bytes = u64::from(transfer.bytes);
+    let connection = match connection::find(transfer.socket) {
+        Some(connection) => connection,
+        None => {
+            if !transfer.socket.is_tcp() {
+                return;
+            }
+            let fresh = Connection::new(connection::cookie(transfer.socket), Role::Unknown, 0);
+            let Some(created) = connection::create(transfer.socket, fresh) else {
+                count(Counter::NoState, bytes);
+                return;
+            };
+            created
+        }
+    };
+    // SAFETY: a live map value; see `Connection` on concurrent changes.
+    let connection = unsafe { &mut *connection };
+    match connection.mode {
+        mode::UNDECIDED | mode::CAPTURE => {}
+        mode::NOT_HTTP => return count(Counter::NotHttp, bytes),
+        mode::OWN => return count(Counter::Own, bytes),
+        mode::FILTERED if connection.epoch != filter::settings().epoch => {
+            connection.mode = mode::UNDECIDED;
+            connection.tries = 0;
+        }
+        mode::FILTERED => return count(Counter::Filtered, bytes),
+        _ => return count(Counter::Skipped, bytes),
+    }
+    wanted(transfer, connection, call);
+}
+
+#[inline(always)]
+fn wanted<const TRUSTED: bool>(
+    transfer: &Transfer<TRUSTED>,
+    connection: &mut Connection,
+    call: impl FnOnce() -> Option<Syscall>,
+) {
+    let bytes = u64::from(transfer.bytes);
+    let direction = transfer.direction;
+    let settings = filter::settings();
+    if connection.mode == mode::UNDECIDED && connection.tries == 0 {
+        let verdict = filter::judge(transfer.socket, settings.include_only);
+        if verdict == Verdict::Own as u32 {
+            connection.mode = mode::OWN;
+            return count(Counter::Own, bytes);
+        }
+        if verdict == Verdict::Unwanted as u32 {
+            connection.mode = mode::FILTERED;
+            connection.epoch = settings.epoch;
+            return count(Counter::Filtered, bytes);
+        }
+    }
+
+    let tcp = transfer.socket.as_tcp();
+    if tcp == 0 {
+        return;
+    }
+    let offset = match direction {
+        Direction::Out => OFF_TCP_WRITE_SEQ.load(),
+        Direction::In => OFF_TCP_COPIED_SEQ.load(),
+    };
+    let end: u32 = Socket::<TRUSTED>::tcp_field(tcp, offset);
+    let mut start = end.wrapping_sub(transfer.bytes);
+
+    let turn = 1 + direction as u8;
+    let mut chunk_flags = 0;
+    if connection.turn != turn {
+        connection.turn = turn;
+        connection.turn_bytes = 0;
+        chunk_flags = chunk_flags::TURN_START;
+    }
+    obey(connection, direction);
+    if connection.mode == mode::IGNORED {
+        return count(Counter::Skipped, bytes);
+    }
+    let mut skip = 0_u32;
+    if connection.skipping[index(direction)] != 0 {
+        let ahead = connection.skip_to[index(direction)].wrapping_sub(start);
+        if (ahead as i32) > 0 && ahead > transfer.bytes {
+            return count(Counter::Skipped, bytes);
+        }
+        connection.skipping[index(direction)] = 0;
+        if (ahead as i32) > 0 {
+            skip = ahead;
+            start = start.wrapping_add(ahead);
+            connection.turn_bytes = 0;
+            count(Counter::Skipped, u64::from(ahead));
+        }
+    }
+    let length = transfer.bytes
+        - if skip > transfer.bytes {
+            transfer.bytes
+        } else {
+            skip
+        };
+
+    let mut piece = Piece {
+        address: 0,
+        cookie: connection.cookie,
+        bytes: 0,
+        length,
+        offset: start,
+        lost_starts: connection.lost_starts[index(direction)],
+        direction: direction as u8,
+        flags: chunk_flags,
+        reserved: [0; 6],
+    };
+    let mut cursor = Cursor {
+        vector: 0,
+        vector_length: 0,
+        address: 0,
+        available: 0,
+        skip: u64::from(skip),
+        left: 0,
+        outcome: outcome::SENT,
+        piece,
+    };
+    let reason = match call() {
+        Some(call) if !transfer.discarded => locate(&call, direction, &mut cursor),
+        Some(_) => Some(Counter::Discarded),
+        None => Some(Counter::OutsideSyscall),
+    };
+    let mut left = 0;
+    if let Some(reason) = reason {
+        count(reason, bytes);
+        if connection.mode != mode::CAPTURE {
+            return;
+        }
+        piece.flags |= chunk_flags::OPAQUE;
+    } else {
+        if connection.mode == mode::UNDECIDED {
+            decide(connection, &cursor);
+            if connection.mode != mode::CAPTURE {
+                return count(Counter::NotHttp, bytes);
+            }
+        }
+        let most = if connection.turn_bytes_max == 0 {
+            settings.turn_bytes_max
+        } else {
+            connection.turn_bytes_max
+        };
+        let budget = most.saturating_sub(connection.turn_bytes);
+        left = if length < budget { length } else { budget };
+        if left > TRANSFER_BYTES_MAX {
+            left = TRANSFER_BYTES_MAX;
+        }
+        connection.turn_bytes = connection.turn_bytes.saturating_add(left);
+        if left == 0 {
+            piece.flags |= chunk_flags::CAPPED;
+            count(Counter::Capped, u64::from(length));
+        }
+    }
+
+    piece.address = cursor.address;
+    piece.bytes = left;
+    let whole = left == length && left <= CHUNK_BYTES_MAX as u32 && skip == 0 && cursor.vector_length == 0;
+    if connection.flags & flags::ANNOUNCED == 0 && !emit::open(transfer.socket, connection) {
+        // The piece cannot go ahead of the announcement.
+        return lost(connection, direction, emit::turn_away(&raw const piece));
+    }
+    if left == 0 || whole {
+        // Everything in one record, the common case; or nothing but the news that bytes went by.
+        return lost(connection, direction, emit::send_piece(&raw const piece));
+    }
+    piece.length = 0;
+    cursor.piece = piece;
+    cursor.left = u64::from(left);
+    walk::<TRUSTED>(&mut cursor);
+    lost(connection, direction, cursor.outcome);
+    // What the pieces did not cover: capped bytes, or parts beyond the limit.
+    let covered = cursor.piece.offset.wrapping_sub(start);
+    if covered < length {
+        piece.bytes = 0;
+        piece.offset = cursor.piece.offset;
+        piece.length = length - covered;
+        piece.flags = chunk_flags::CAPPED;
+        let reason = if cursor.left > 0 {
+            Counter::TooManyParts
+        } else {
+            Counter::Capped
+        };
+        count(reason, u64::from(piece.length));
+        emit::send_piece(&raw const piece);
+    }
+}
+
+/// Remembers that a message's beginning was lost. Each direction has its own word, and bytes of one direction move one call at a time.
+#[inline(always)]
+fn lost(connection: &mut Connection, direction: Direction, outcome: u32) {
+    if outcome == outcome::LOST_START {
+        let slot = &mut connection.lost_starts[index(direction)];
+        *slot = slot.wrapping_add(1);
+    }
+}
+
+/// Takes an order of user space about this direction, if there is one.
+#[inline(always)]
+fn obey(connection: &mut Connection, direction: Direction) {
+    let Some(slot) = CONTROL.get_ptr_mut(control_slot(connection.cookie, direction)) else {
+        return;
+    };
+    // SAFETY: a live map value; the key is read before the order, which user space writes before the key.
+    let order = unsafe {
+        if core::ptr::read_volatile(&raw const (*slot).key) != ControlSlot::key(connection.cookie, direction)
+        {
+            return;
+        }
+        let order = core::ptr::read_volatile(&raw const (*slot).order);
+        core::ptr::write_volatile(&raw mut (*slot).key, 0);
+        order
+    };
+    let argument = order as u32;
+    match (order >> 32) as u32 {
+        kind if kind == Mode::SkipTo as u32 => {
+            connection.skip_to[index(direction)] = argument;
+            connection.skipping[index(direction)] = 1;
+        }
+        kind if kind == Mode::Limited as u32 => connection.turn_bytes_max = argument,
+        kind if kind == Mode::Full as u32 => connection.turn_bytes_max = 0,
+        kind if kind == Mode::Ignore as u32 => connection.mode = mode::IGNORED,
+        _ => {}
+    }
+}
+
+/// Points the cursor to a call's buffer. The reason when there is none that can be read.
+#[inline(always)]
+fn locate(call: &Syscall, direction: Direction, cursor: &mut Cursor) -> Option<Counter> {
+    let buffer = match direction {
+        Direction::Out => call.send_buffer(),
+        Direction::In => call.receive_buffer(),
+    };
+    let (mut vector, mut length) = (call.second, call.third);
+    match buffer {
+        Some(Buffer::Flat) => {
+            cursor.address = call.second;
+            cursor.available = call.third;
+            return None;
+        }
+        Some(Buffer::Vector) => {}
+        Some(Buffer::Message) => {
+            // struct user_msghdr: name, name length, then iovec and its length.
+            // SAFETY: the helper checks the address.
+            let Ok(found) = (unsafe { bpf_probe_read_user((call.second + 16) as *const [u64; 2]) }) else {
+                return Some(Counter::Fault);
+            };
+            vector = found[0];
+            length = found[1];
+        }
+        None => return Some(Counter::OpaqueCall),
+    }
+    if length == 0 {
+        return Some(Counter::OpaqueCall);
+    }
+    // SAFETY: the helper checks the address.
+    let Ok(first) = (unsafe { bpf_probe_read_user(vector as *const [u64; 2]) }) else {
+        return Some(Counter::Fault);
+    };
+    cursor.address = first[0];
+    cursor.available = first[1];
+    cursor.vector = vector + 16;
+    cursor.vector_length = length - 1;
+    None
+}
+
+/// Decides whether the connection is HTTP from the first bytes of a transfer, or leaves it undecided.
+#[inline(always)]
+fn decide(connection: &mut Connection, cursor: &Cursor) {
+    let seen = emit::sniff_at(cursor.address, cursor.available);
+    let fresh = connection.flags & flags::FRESH != 0;
+    // Too few bytes on a fresh connection: the parser will see what follows, and says so if it is something else.
+    if seen == Sniff::Request as u32
+        || seen == Sniff::Response as u32
+        || (fresh && seen == Sniff::TooShort as u32)
+    {
+        connection.mode = mode::CAPTURE;
+        return;
+    }
+    let turn_start = cursor.piece.flags & chunk_flags::TURN_START != 0;
+    connection.tries += if turn_start { TURN_TRIES } else { 1 };
+    if fresh || connection.tries > LATE_TRANSFERS_MAX {
+        connection.mode = mode::NOT_HTTP;
+        count(Counter::NotHttpConnections, 0);
+    }
+}
+
+/// Sends piece after piece.
+#[inline(always)]
+fn walk<const TRUSTED: bool>(cursor: &mut Cursor) {
+    let pointer: *mut Cursor = cursor;
+    if TRUSTED {
+        // SAFETY: the callback matches the helper's contract and gets the stack value passed here.
+        unsafe { bpf_loop(PIECES_MAX, step as *const () as *mut c_void, pointer.cast(), 0) };
+    } else {
+        for i in 0..PIECES_MAX_UNROLLED {
+            // SAFETY: as above.
+            if unsafe { step(i, pointer.cast()) } != 0 {
+                break;
+            }
+        }
+    }
+}
+
+/// Bits of a length in a [`Cursor`], more than any transfer has.
+const LENGTH_BITS: u64 = (1 << 31) - 1;
+
+/// Loads a length of the cursor so that the verifier knows its upper bound and nothing else. A range that excluded 0 would decide the
+/// comparisons below, and the verifier would then walk the loop once for every value instead of once for all.
+#[inline(always)]
+fn length_of(field: u64) -> u64 {
+    core::hint::black_box(field) & LENGTH_BITS
+}
+
+/// One piece. Not 0 ends the loop.
+#[inline(never)]
+unsafe extern "C" fn step(_: u32, cursor: *mut c_void) -> i64 {
+    // SAFETY: `walk` passes its own cursor.
+    let cursor = unsafe { &mut *cursor.cast::<Cursor>() };
+    let left = length_of(cursor.left);
+    let mut available = length_of(cursor.available);
+    if left == 0 {
+        return 1;
+    }
+    if available == 0 {
+        if length_of(cursor.vector_length) == 0 {
+            return 1;
+        }
+        // SAFETY: the helper checks the address.
+        let Ok(part) = (unsafe { bpf_probe_read_user(cursor.vector as *const [u64; 2]) }) else {
+            return 1;
+        };
+        cursor.address = part[0];
+        available = length_of(part[1]);
+        cursor.vector += 16;
+        cursor.vector_length = length_of(cursor.vector_length) - 1;
+    }
+    let skip = length_of(cursor.skip);
+    let over = if skip < available { skip } else { available };
+    cursor.skip = skip - over;
+    cursor.address += over;
+    available -= over;
+    let bytes = if available < left { available } else { left };
+    let bytes = if bytes > CHUNK_BYTES_MAX as u64 {
+        CHUNK_BYTES_MAX as u64
+    } else {
+        bytes
+    };
+    cursor.available = available - bytes;
+    if bytes == 0 {
+        return 0;
+    }
+    cursor.piece.address = cursor.address;
+    cursor.piece.bytes = bytes as u32;
+    cursor.piece.length = bytes as u32;
+    let outcome = emit::send_piece(&raw const cursor.piece);
+    if outcome != outcome::SENT {
+        cursor.outcome = outcome;
+    }
+    cursor.piece.flags = 0;
+    cursor.piece.offset = cursor.piece.offset.wrapping_add(bytes as u32);
+    cursor.address += bytes;
+    cursor.left = left - bytes;
+    0
+}

@@ -1,0 +1,286 @@
+//! Loading and attaching the eBPF programs: the one place that knows the object.
+//!
+//! A provider is chosen by trying: load and attach, best first. What was tried and why it failed is kept for `doctor`.
+
+mod btf;
+mod maps;
+mod offsets;
+mod provider;
+
+use agent_common::Settings;
+use aya::{Ebpf, EbpfLoader, VerifierLogLevel, maps::RingBuf, programs::Program};
+pub use btf::{Btf, BtfError, KERNEL_BTF};
+pub use maps::{Control, Counters, Filters};
+pub use provider::{Attempt, Provider, ProviderChoice};
+
+/// The programs, aligned as the ELF reader wants it.
+static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/agent-ebpf.o"));
+
+/// Programs that every provider needs.
+const COMMON: [(&str, &str); 3] = [
+    ("inet_sock_set_state", "inet_sock_set_state"),
+    ("sched_process_exec", "sched_process_exec"),
+    ("sched_process_exit", "sched_process_exit"),
+];
+
+/// How to load.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Which provider, or the best that works.
+    pub provider: ProviderChoice,
+    /// Size of the ring buffer, bytes: a power of two, at least a page.
+    pub ring_bytes: u32,
+    /// First settings.
+    pub settings: Settings,
+    /// Diagnostics of the programs themselves, in the agent's log.
+    pub diagnostics: bool,
+}
+
+/// Why the programs could not be loaded.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// Kernel without usable BTF.
+    #[error(transparent)]
+    Btf(#[from] BtfError),
+    /// Not allowed.
+    #[error(
+        "not allowed to load eBPF programs: run as root, or with the capabilities BPF, PERFMON, NET_ADMIN and SYS_PTRACE ({detail})"
+    )]
+    NotAllowed {
+        /// What the kernel said.
+        detail: String,
+    },
+    /// The object or a map.
+    #[error("cannot load the eBPF object: {detail}")]
+    Object {
+        /// What the kernel said.
+        detail: String,
+    },
+    /// A program that every provider needs.
+    #[error("cannot attach {program}: {detail}")]
+    Program {
+        /// Program.
+        program: String,
+        /// What the kernel said.
+        detail: String,
+    },
+    /// None works.
+    #[error("no way of capturing works on this kernel: {}", list(.0))]
+    NoProvider(Vec<Attempt>),
+}
+
+fn list(attempts: &[Attempt]) -> String {
+    attempts
+        .iter()
+        .map(|attempt| {
+            format!(
+                "{}: {}",
+                attempt.provider.name(),
+                attempt.error.as_deref().unwrap_or("works")
+            )
+        })
+        .collect::<Vec<_>>()
+        .join("; ")
+}
+
+/// An attached program, for `doctor` and benchmarks.
+#[derive(Clone, Debug)]
+pub struct ProgramFacts {
+    /// Name.
+    pub name: String,
+    /// Kernel's id.
+    pub id: u32,
+    /// Instructions that the verifier walked (limit one million).
+    pub verified: Option<u32>,
+}
+
+/// Loaded and attached programs. Dropping it detaches everything.
+pub struct Loaded {
+    /// Which provider is attached.
+    pub provider: Provider,
+    /// What was tried.
+    pub attempts: Vec<Attempt>,
+    /// Attached programs.
+    pub programs: Vec<ProgramFacts>,
+    /// Records.
+    pub ring: RingBuf<aya::maps::MapData>,
+    /// Orders about connections.
+    pub control: Control,
+    /// Filters and settings.
+    pub filters: Filters,
+    /// Counters.
+    pub counters: Counters,
+    /// Keeps programs and links alive.
+    _ebpf: Ebpf,
+}
+
+/// Loads the object with the offsets of the running kernel and attaches the programs.
+///
+/// # Errors
+/// [`LoadError`].
+pub fn load(options: &Options) -> Result<Loaded, LoadError> {
+    let kernel = Btf::kernel()?;
+    let offsets = offsets::resolve(&kernel)?;
+    let mut attempts = Vec::new();
+    for provider in options.provider.candidates() {
+        match attach(options, &kernel, &offsets, provider) {
+            Ok(mut loaded) => {
+                attempts.push(Attempt {
+                    provider,
+                    error: None,
+                });
+                loaded.attempts = attempts;
+                return Ok(loaded);
+            }
+            Err(LoadError::Program { program, detail }) => {
+                attempts.push(Attempt {
+                    provider,
+                    error: Some(format!("{program}: {detail}")),
+                });
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Err(LoadError::NoProvider(attempts))
+}
+
+fn attach(
+    options: &Options,
+    kernel: &Btf,
+    offsets: &[(&'static str, u32)],
+    provider: Provider,
+) -> Result<Loaded, LoadError> {
+    if let Some(missing) = provider.missing(kernel) {
+        return Err(LoadError::Program {
+            program: missing.into(),
+            detail: "this kernel does not have it".into(),
+        });
+    }
+    let pid = std::process::id();
+    let trusted = u32::from(provider.has_trusted_sockets());
+    // 0 is below every level: the programs' log statements are dead code for the verifier.
+    let log_level: u8 = if options.diagnostics { 5 } else { 0 };
+    let mut loader = EbpfLoader::new();
+    for (name, value) in offsets {
+        loader.override_global(*name, value, true);
+    }
+    loader
+        .override_global("SELF_PID", &pid, true)
+        .override_global("TRUSTED_SOCKETS", &trusted, true)
+        .override_global("AYA_LOG_LEVEL", &log_level, false)
+        .map_max_entries("EVENTS", options.ring_bytes)
+        .verifier_log_level(VerifierLogLevel::STATS);
+    let mut ebpf = loader.load(OBJECT).map_err(object_error)?;
+    let types = aya::Btf::from_sys_fs().map_err(|error| LoadError::Object {
+        detail: chain(&error),
+    })?;
+
+    // Settings and filters first: programs judge connections from their first run on.
+    let mut filters = Filters::take(&mut ebpf).map_err(object_error_map)?;
+    filters
+        .write_settings(options.settings)
+        .map_err(object_error_map)?;
+    let mut programs = Vec::new();
+    for (program, tracepoint) in COMMON.iter().chain(provider.programs()) {
+        programs.push(attach_program(&mut ebpf, &types, program, tracepoint)?);
+    }
+    let map = |ebpf: &mut Ebpf, name: &str| {
+        ebpf.take_map(name).ok_or_else(|| LoadError::Object {
+            detail: format!("the object has no map {name}"),
+        })
+    };
+    let ring = RingBuf::try_from(map(&mut ebpf, "EVENTS")?).map_err(object_error_map)?;
+    let control = Control::take(&mut ebpf).map_err(object_error_map)?;
+    let counters = Counters::take(&mut ebpf).map_err(object_error_map)?;
+    Ok(Loaded {
+        provider,
+        attempts: Vec::new(),
+        programs,
+        ring,
+        control,
+        filters,
+        counters,
+        _ebpf: ebpf,
+    })
+}
+
+fn attach_program(
+    ebpf: &mut Ebpf,
+    types: &aya::Btf,
+    name: &str,
+    tracepoint: &str,
+) -> Result<ProgramFacts, LoadError> {
+    let failed = |error: aya::programs::ProgramError| LoadError::Program {
+        program: name.into(),
+        detail: verdict(&error),
+    };
+    let program = ebpf.program_mut(name).ok_or_else(|| LoadError::Program {
+        program: name.into(),
+        detail: "not in the object: agent and object are of different versions".into(),
+    })?;
+    let info = match program {
+        Program::BtfTracePoint(program) => {
+            program.load(tracepoint, types).map_err(failed)?;
+            program.attach().map_err(failed)?;
+            program.info()
+        }
+        Program::TracePoint(program) => {
+            program.load().map_err(failed)?;
+            program.attach("syscalls", tracepoint).map_err(failed)?;
+            program.info()
+        }
+        _ => {
+            return Err(LoadError::Program {
+                program: name.into(),
+                detail: "is of a kind that is not expected here".into(),
+            });
+        }
+    }
+    .map_err(failed)?;
+    Ok(ProgramFacts {
+        name: name.into(),
+        id: info.id(),
+        verified: info.verified_instruction_count(),
+    })
+}
+
+/// The last lines of a verifier's log say what is wrong, the rest how it got there.
+fn verdict(error: &aya::programs::ProgramError) -> String {
+    const LINES: usize = 12;
+    let text = chain(error);
+    let lines: Vec<&str> = text.lines().collect();
+    lines
+        .get(lines.len().saturating_sub(LINES)..)
+        .unwrap_or(&lines)
+        .join("\n")
+}
+
+fn object_error(error: aya::EbpfError) -> LoadError {
+    let detail = chain(&error);
+    if detail.contains("Operation not permitted") || detail.contains("Permission denied") {
+        LoadError::NotAllowed { detail }
+    } else {
+        LoadError::Object { detail }
+    }
+}
+
+fn object_error_map(error: aya::maps::MapError) -> LoadError {
+    LoadError::Object {
+        detail: chain(&error),
+    }
+}
+
+/// An error with all its causes, in one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let next = error.to_string();
+        if !text.contains(&next) {
+            text.push_str(": ");
+            text.push_str(&next);
+        }
+        cause = error.source();
+    }
+    text
+}
