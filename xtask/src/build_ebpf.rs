@@ -78,7 +78,6 @@ pub fn cargo(workspace: &Workspace, compiler: &Compiler, linker: &Linker, verb: 
             "--package",
             PACKAGE,
             "--release",
-            "--locked",
             "--target",
             toolchain::bpf_target(),
         ])

@@ -75,7 +75,8 @@ pub fn ensure(workspace: &Workspace, groups: &[Group]) -> Result<()> {
             .collect::<String>();
         if let Some(obstacle) = next.obstacle {
             bail!(
-                "{obstacle}, so setup cannot do this by itself. Missing:\n{}{outlook}",
+                "{obstacle}, so setup cannot do this by itself. Missing:\n  {}\nThese commands bring it:\n{}{outlook}",
+                state.missing_lines().join("\n  "),
                 next.plan
             );
         }
@@ -119,7 +120,7 @@ struct State {
 struct Next {
     plan: Plan,
     /// What will follow but cannot be planned yet.
-    outlook: Option<String>,
+    outlook: Vec<String>,
     /// Why the plan cannot be carried out here.
     obstacle: Option<String>,
 }
@@ -195,11 +196,17 @@ impl State {
         let unknown_to_apt = !wanted.is_empty() && packages::has_apt() && packages::lists_are_empty();
         let compiler_unknown = self.choice.installed.is_none() && Compiler::requested().is_none();
         if unknown_to_apt || (compiler_unknown && packages::has_apt() && packages::lists_are_empty()) {
+            let compiler = compiler_unknown.then(|| format!("{}, or a nightly", SYSTEM_PACKAGES.join(", ")));
+            let wanted = compiler
+                .into_iter()
+                .chain(self.missing.iter().map(|need| need.package.to_owned()));
+            let linker = (!self.linker_ready).then(ebpf::linker_outlook);
+            let install = format!("then: install {}", wanted.collect::<Vec<_>>().join(", "));
             return Ok(Next {
                 plan: Plan {
                     steps: vec![update_step()],
                 },
-                outlook: Some("then: install what is missing".into()),
+                outlook: std::iter::once(install).chain(linker).collect(),
                 obstacle: packages::obstacle(),
             });
         }
@@ -213,7 +220,7 @@ impl State {
             obstacle = obstacle.or_else(packages::forbidden);
             steps.push(step);
         }
-        let mut outlook = None;
+        let mut outlook = Vec::new();
         match &self.choice.installed {
             Some(version) => {
                 if let Some(step) = ebpf::linker_step(workspace, &self.choice.compiler, version)? {
@@ -221,7 +228,7 @@ impl State {
                     steps.push(step);
                 }
             }
-            None => outlook = Some(ebpf::linker_outlook()),
+            None => outlook.push(ebpf::linker_outlook()),
         }
         Ok(Next {
             plan: Plan { steps },

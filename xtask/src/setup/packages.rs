@@ -81,6 +81,7 @@ pub fn install<'a>(packages: impl IntoIterator<Item = &'a str>) -> Invocation {
         "DEBIAN_FRONTEND=noninteractive",
         "apt-get",
         "install",
+        "--quiet",
         "--yes",
         "--no-install-recommends",
         "--no-remove",
