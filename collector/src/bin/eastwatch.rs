@@ -1,1 +1,3 @@
-fn main(){}
+//! `eastwatch`: the client of the collector's API.
+
+fn main() {}

@@ -1,0 +1,479 @@
+//! What the store gives out, and the API serves as it is. Sizes are bytes, durations microseconds, times UTC.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::timestamp::Timestamp;
+
+/// Which end of the connection something was seen at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Side {
+    /// The server's socket: the record of the API.
+    Server,
+    /// The client's socket: the record of a dependency.
+    Client,
+}
+
+impl Side {
+    /// `server` or `client`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Server => "server",
+            Self::Client => "client",
+        }
+    }
+}
+
+impl std::str::FromStr for Side {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "server" => Ok(Self::Server),
+            "client" => Ok(Self::Client),
+            _ => Err(format!("`{text}` is neither `server` nor `client`")),
+        }
+    }
+}
+
+/// Identity of a call: a hash of (node, boot, id on the node), 32 hex digits outside.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct CallId(pub [u8; 16]);
+
+impl CallId {
+    /// Of what an agent sent.
+    #[must_use]
+    pub fn new(node: &str, boot: &str, id: u64) -> Self {
+        let mut hasher = xxhash_rust::xxh3::Xxh3::new();
+        // Lengths first: no two identities hash the same bytes.
+        hasher.update(&(node.len() as u64).to_le_bytes());
+        hasher.update(node.as_bytes());
+        hasher.update(&(boot.len() as u64).to_le_bytes());
+        hasher.update(boot.as_bytes());
+        hasher.update(&id.to_le_bytes());
+        Self(hasher.digest128().to_be_bytes())
+    }
+}
+
+impl fmt::Display for CallId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl std::str::FromStr for CallId {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        from_hex(text)
+            .and_then(|bytes| bytes.try_into().ok())
+            .map(Self)
+            .ok_or_else(|| format!("`{text}` is not the id of a call, which has 32 hex digits"))
+    }
+}
+
+impl Serialize for CallId {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for CallId {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?
+            .parse()
+            .map_err(serde::de::Error::custom)
+    }
+}
+
+impl utoipa::PartialSchema for CallId {
+    fn schema() -> utoipa::openapi::RefOr<utoipa::openapi::schema::Schema> {
+        use utoipa::openapi::schema::{ObjectBuilder, Type};
+        ObjectBuilder::new()
+            .schema_type(Type::String)
+            .pattern(Some("^[0-9a-f]{32}$"))
+            .into()
+    }
+}
+
+impl ToSchema for CallId {}
+
+/// Bytes of an even number of hex digits.
+pub(crate) fn from_hex(text: &str) -> Option<Vec<u8>> {
+    if !text.is_ascii() || !text.len().is_multiple_of(2) {
+        return None;
+    }
+    (0..text.len())
+        .step_by(2)
+        .map(|at| u8::from_str_radix(text.get(at..at + 2)?, 16).ok())
+        .collect()
+}
+
+/// Calls by class of their status.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct StatusCounts {
+    /// 100 to 199.
+    #[serde(rename = "1xx")]
+    pub informational: u64,
+    /// 200 to 299.
+    #[serde(rename = "2xx")]
+    pub success: u64,
+    /// 300 to 399.
+    #[serde(rename = "3xx")]
+    pub redirect: u64,
+    /// 400 to 499.
+    #[serde(rename = "4xx")]
+    pub client_error: u64,
+    /// 500 to 599.
+    #[serde(rename = "5xx")]
+    pub server_error: u64,
+    /// No response was seen, or one outside the classes.
+    pub none: u64,
+}
+
+/// Counts of calls in some span of time. Exact under any call budget.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Counts {
+    /// Calls.
+    pub calls: u64,
+    /// Calls answered with 5xx.
+    pub errors: u64,
+    /// Calls by class of their status.
+    pub status: StatusCounts,
+    /// Sum of the latencies that are known, microseconds.
+    pub duration_us_sum: u64,
+    /// Sum of request sizes, bytes.
+    pub request_bytes: u64,
+    /// Sum of response sizes, bytes.
+    pub response_bytes: u64,
+}
+
+/// Estimated quantiles of a distribution; all 0 when nothing was measured.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Quantiles {
+    /// Median.
+    pub p50: u64,
+    /// 95th percentile.
+    pub p95: u64,
+    /// 99th percentile.
+    pub p99: u64,
+}
+
+/// One operation of an API: a method on a path template.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Endpoint {
+    /// 32 hex digits. Stays valid as an alias when templates are learnt better.
+    pub id: String,
+    /// Workload that serves it; empty when seen from the client's side only.
+    pub workload: String,
+    /// Host that clients call it by, lower case, with its port where given.
+    pub host: String,
+    /// Which end it was seen at.
+    pub side: Side,
+    /// Method.
+    pub method: String,
+    /// Path template: literal segments, and types in braces.
+    pub path: String,
+    /// Whether it ever answered other than 4xx; otherwise it may be a scanner's invention.
+    pub confirmed: bool,
+    /// Since it was first seen.
+    pub total: Counts,
+    /// In the time range asked for; absent without one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub window: Option<Counts>,
+    /// Latency since it was first seen, microseconds.
+    pub latency_us: Quantiles,
+    /// Estimated number of distinct clients.
+    pub clients: u64,
+    /// First call.
+    pub first_seen: Timestamp,
+    /// Latest call.
+    pub last_seen: Timestamp,
+}
+
+/// An endpoint with everything known of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct EndpointDetail {
+    /// As in the list.
+    #[serde(flatten)]
+    pub endpoint: Endpoint,
+    /// Ids that it had before; they find it too.
+    pub aliases: Vec<String>,
+    /// Its minutes in the time range asked for, oldest first.
+    pub minutes: Vec<Minute>,
+    /// Latency, microseconds.
+    pub latency_histogram: Vec<HistogramBucket>,
+    /// Request sizes, bytes.
+    pub request_bytes_histogram: Vec<HistogramBucket>,
+    /// Response sizes, bytes.
+    pub response_bytes_histogram: Vec<HistogramBucket>,
+}
+
+/// What an endpoint did in one minute.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Minute {
+    /// Its start.
+    pub minute: Timestamp,
+    /// Its counts.
+    #[serde(flatten)]
+    pub counts: Counts,
+}
+
+/// Values from one number up to the next bucket's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct HistogramBucket {
+    /// Least value of the bucket.
+    pub from: u64,
+    /// How many values.
+    pub count: u64,
+}
+
+/// One API call, redacted on its node.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Call {
+    /// Unique over all nodes and time.
+    pub id: CallId,
+    /// Node that saw it.
+    pub node: String,
+    /// First byte of the request.
+    pub ts: Timestamp,
+    /// Endpoint that it belongs to; absent until its node has reported the endpoint.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub endpoint: Option<String>,
+    /// Workload that serves the API; empty when seen from the client's side only.
+    pub workload: String,
+    /// Host that was asked for.
+    pub host: String,
+    /// Which end it was seen at.
+    pub side: Side,
+    /// Method.
+    pub method: String,
+    /// Path with every segment that is not a literal replaced by its type in braces.
+    pub path: String,
+    /// Names of query parameters.
+    pub query_names: Vec<String>,
+    /// Absent when no response was seen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<u16>,
+    /// Whole request.
+    pub request_bytes: u64,
+    /// Whole response.
+    pub response_bytes: u64,
+    /// Decoded request body.
+    pub request_body_bytes: u64,
+    /// Decoded response body.
+    pub response_body_bytes: u64,
+    /// First request byte to last response byte.
+    pub duration_us: u64,
+    /// First request byte to first response byte.
+    pub ttfb_us: u64,
+    /// `http/1.1`, …
+    pub protocol: String,
+    /// What is missing from it: `truncated`, `gap`, `late_join`, `unpaired`, `socket_guessed`.
+    pub flags: Vec<String>,
+    /// Workload that called.
+    pub client_workload: String,
+    /// Address that called.
+    pub client_address: String,
+    /// Workload that was called.
+    pub server_workload: String,
+    /// Address that was called.
+    pub server_address: String,
+    /// Allow-listed headers of the request.
+    pub request_headers: Vec<Header>,
+    /// Allow-listed headers of the response.
+    pub response_headers: Vec<Header>,
+    /// This row stands for this many calls.
+    pub weight: u32,
+    /// Process that was seen, on its node.
+    pub pid: u32,
+}
+
+/// A header.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Header {
+    /// Lower case.
+    pub name: String,
+    /// As sent.
+    pub value: String,
+}
+
+/// Names of the bits of `wire.v1.Call.flags`, lowest first.
+const FLAG_NAMES: [&str; 5] = ["truncated", "gap", "late_join", "unpaired", "socket_guessed"];
+
+/// Names of the bits set; unknown bits are left out.
+#[must_use]
+pub fn flag_names(bits: u32) -> Vec<String> {
+    let named = FLAG_NAMES.iter().enumerate();
+    named
+        .filter(|(bit, _)| bits >> bit & 1 == 1)
+        .map(|(_, name)| (*name).to_owned())
+        .collect()
+}
+
+/// Bits of the names; unknown names are left out.
+#[must_use]
+pub fn flag_bits(names: &[String]) -> u32 {
+    let named = FLAG_NAMES.iter().enumerate();
+    named
+        .filter(|(_, name)| names.iter().any(|n| n == *name))
+        .fold(0, |bits, (bit, _)| bits | 1 << bit)
+}
+
+/// Who calls whom.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Edge {
+    /// Workload that calls; empty when it is known by its address only.
+    pub client_workload: String,
+    /// Its address, when it has no workload.
+    pub client_address: String,
+    /// Workload that is called; empty when it is known by its address only.
+    pub server_workload: String,
+    /// Its address, when it has no workload.
+    pub server_address: String,
+    /// Port that is called.
+    pub server_port: u16,
+    /// Host that is asked for; empty when it varies too much to keep.
+    pub host: String,
+    /// `http/1.1`, …
+    pub protocol: String,
+    /// Which end it was seen at.
+    pub side: Side,
+    /// Calls, in the time range asked for or ever.
+    pub calls: u64,
+    /// Calls that failed: 5xx or no response.
+    pub errors: u64,
+    /// Request bytes.
+    pub request_bytes: u64,
+    /// Response bytes.
+    pub response_bytes: u64,
+    /// Sum of the durations, microseconds.
+    pub duration_us_sum: u64,
+    /// First call.
+    pub first_seen: Timestamp,
+    /// Latest call.
+    pub last_seen: Timestamp,
+}
+
+/// Something that runs on a node and speaks HTTP.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Workload {
+    /// Its name, unique on its node.
+    pub name: String,
+    /// Node that it runs on.
+    pub node: String,
+    /// `container`, `systemd` or `process`.
+    pub kind: String,
+    /// Path of its executable.
+    pub executable: String,
+    /// Its command name.
+    pub command: String,
+    /// User that it runs as.
+    pub user: String,
+    /// Id of its container, if any.
+    pub container_id: String,
+    /// Runtime of its container, if any.
+    pub container_runtime: String,
+    /// Its systemd unit, if any.
+    pub systemd_unit: String,
+    /// Its cgroup.
+    pub cgroup_id: u64,
+    /// Its network namespace.
+    pub netns: u64,
+    /// One of its processes, on its node.
+    pub pid: u32,
+    /// First seen.
+    pub first_seen: Timestamp,
+    /// Latest state.
+    pub last_seen: Timestamp,
+}
+
+/// A node agent.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Agent {
+    /// Its node.
+    pub node: String,
+    /// Identity of its latest run.
+    pub boot: String,
+    /// Its version.
+    pub version: String,
+    /// Whether it is connected to this collector now.
+    pub connected: bool,
+    /// How it captures.
+    pub provider: String,
+    /// Its kernel.
+    pub kernel: String,
+    /// Its host's name.
+    pub hostname: String,
+    /// When it was first heard of.
+    pub first_seen: Timestamp,
+    /// When it was last heard of.
+    pub last_seen: Timestamp,
+    /// When its latest run started.
+    pub started: Timestamp,
+    /// Policy that it applied, 0 for none.
+    pub policy_version: u64,
+    /// Why it did not apply the policy offered last; empty when it did.
+    pub policy_error: String,
+    /// Connections it follows.
+    pub connections: u64,
+    /// Exchanges since it started.
+    pub exchanges: u64,
+    /// Its memory, bytes.
+    pub resident_bytes: u64,
+    /// Batches of its latest run that were applied.
+    pub batches: u64,
+    /// Batches of its latest run that could not be understood.
+    pub batches_rejected: u64,
+    /// Batches of its latest run that never came: its spool was full, or they are still on their way.
+    pub batches_missing: u64,
+    /// Why a batch was last rejected; empty when none was.
+    pub last_rejection: String,
+    /// What it dropped since it started, and why.
+    pub drops: Vec<DropCount>,
+}
+
+/// What an agent dropped.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct DropCount {
+    /// Where.
+    pub stage: String,
+    /// Why.
+    pub reason: String,
+    /// How many events.
+    pub events: u64,
+    /// How many bytes.
+    pub bytes: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn call_ids_tell_node_boot_and_id_apart() {
+        let ids = [
+            CallId::new("a", "b", 1),
+            CallId::new("ab", "", 1),
+            CallId::new("", "ab", 1),
+            CallId::new("a", "b", 2),
+        ];
+        for (at, id) in ids.iter().enumerate() {
+            assert_eq!(id.to_string().parse(), Ok(*id));
+            assert!(ids.iter().skip(at + 1).all(|other| other != id));
+        }
+        assert!("12".parse::<CallId>().is_err());
+    }
+
+    #[test]
+    fn flags_have_names() {
+        let names = flag_names(0b10101);
+        assert_eq!(names, ["truncated", "late_join", "socket_guessed"]);
+        assert_eq!(flag_bits(&names), 0b10101);
+        assert_eq!(flag_names(1 << 9), Vec::<String>::new());
+    }
+}
