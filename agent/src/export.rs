@@ -12,6 +12,9 @@ mod policy_state;
 mod session;
 mod split;
 mod status;
+#[cfg(test)]
+mod tests;
+mod watched;
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -31,6 +34,7 @@ use crate::spool::{Identity, Position, SharedSpool};
 use backoff::Backoff;
 use dial::{Connector, Dial};
 use status::{Announcer, Shared};
+use watched::End;
 
 /// Where to, and how patiently.
 #[derive(Clone, Debug)]
@@ -226,8 +230,7 @@ impl Exporter {
             let delay = self.backoff.next_delay();
             tokio::select! {
                 biased;
-                // Also when the sender is gone.
-                _ = stopped.wait_for(|&stop| stop) => return,
+                () = until_stopped(&mut stopped) => return,
                 () = tokio::time::sleep(delay) => {}
             }
         }
@@ -235,9 +238,11 @@ impl Exporter {
 
     async fn connect_and_serve(&mut self, stopped: &mut watch::Receiver<bool>) -> Result<(), Failure> {
         let limit = self.options.connect_timeout;
+        let (dial, shared, end) = (Arc::clone(&self.dial), Arc::clone(&self.shared), End::default());
         let connector = Connector {
-            dial: Arc::clone(&self.dial),
-            shared: Arc::clone(&self.shared),
+            dial,
+            shared,
+            end: end.clone(),
         };
         let connecting = tokio::time::timeout(limit, self.endpoint.connect_with_connector(connector));
         let channel = match connecting.await {
@@ -248,6 +253,11 @@ impl Exporter {
                 return Err(Failure::new(FailureKind::Unreachable, cause));
             }
         };
-        session::serve(self, channel, stopped).await
+        session::serve(self, channel, end, stopped).await
     }
+}
+
+/// Until the flag is set, or nobody is left who could set it.
+async fn until_stopped(stopped: &mut watch::Receiver<bool>) {
+    let _ = stopped.wait_for(|&stop| stop).await;
 }

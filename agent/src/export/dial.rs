@@ -13,6 +13,7 @@ use tonic::codegen::http::Uri;
 use tonic::codegen::{BoxFuture, Service};
 
 use super::status::Shared;
+use super::watched::{End, Watched};
 
 /// A byte stream to the collector.
 pub(super) trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -92,10 +93,11 @@ pub(super) fn tcp(host: String, port: u16) -> Dial {
 pub(super) struct Connector {
     pub(super) dial: Dial,
     pub(super) shared: Arc<Shared>,
+    pub(super) end: End,
 }
 
 impl Service<Uri> for Connector {
-    type Response = TokioIo<Box<dyn Io>>;
+    type Response = TokioIo<Watched<Box<dyn Io>>>;
     type Error = io::Error;
     type Future = Pin<Box<dyn Future<Output = io::Result<Self::Response>> + Send>>;
 
@@ -104,11 +106,11 @@ impl Service<Uri> for Connector {
     }
 
     fn call(&mut self, _: Uri) -> Self::Future {
-        let (connecting, shared) = ((self.dial)(), Arc::clone(&self.shared));
+        let (connecting, shared, end) = ((self.dial)(), Arc::clone(&self.shared), self.end.clone());
         Box::pin(async move {
             let Dialed { io, local } = connecting.await?;
             shared.update(|status| status.local_address = local);
-            Ok(TokioIo::new(io))
+            Ok(TokioIo::new(Watched { io, end }))
         })
     }
 }

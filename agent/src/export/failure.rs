@@ -2,11 +2,22 @@
 
 use std::error::Error;
 use std::fmt::Write;
-use std::io;
+use std::io::ErrorKind;
 use std::time::Duration;
 
 use tonic::{Code, Status};
 use wire::WIRE_VERSION;
+
+use super::watched::Ended;
+
+/// How far a connection had come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// No welcome yet: anything may be at the other end.
+    Introduction,
+    /// A collector is.
+    Exchange,
+}
 
 /// Longest text taken over from the other end, characters.
 const FOREIGN_TEXT_MAX: usize = 300;
@@ -121,53 +132,60 @@ impl Failure {
         )
     }
 
-    /// The call ended with a status. tonic gives what is below gRPC no type of its own; the sources and texts of its errors
-    /// must do.
-    pub(super) fn status(status: &Status) -> Self {
-        let below = status.source().map(chain).unwrap_or_default();
-        let text = if below.is_empty() {
-            printable(status.message())
-        } else {
-            format!("{}: {below}", printable(status.message()))
+    /// The call ended with a status; `ended` is what was seen of the connection below it. tonic gives what is wrong below
+    /// gRPC no type of its own: the texts of its errors must do.
+    pub(super) fn status(status: &Status, ended: Option<Ended>, stage: Stage) -> Self {
+        let below = status.source().map(chain);
+        let text = match &below {
+            Some(below) if !below.is_empty() => format!("{}: {below}", printable(status.message())),
+            _ => printable(status.message()),
         };
-        if let Some(error) = io_error(status) {
-            let kind = match error.kind() {
-                io::ErrorKind::TimedOut => FailureKind::Hung,
-                _ => FailureKind::Closed,
-            };
-            return Self::new(kind, format!("the connection to the collector broke: {error}"));
-        }
         let says = |part: &str| text.contains(part);
-        if says("keep-alive timed out") || says("KeepAliveTimedOut") {
-            return Self::new(
+        if stage == Stage::Introduction {
+            if says("grpc-status header missing") || says("content-type") {
+                return Self::new(
+                    FailureKind::NotGrpc,
+                    format!("the server answers without gRPC: {text}"),
+                );
+            }
+            if says("http2 error") || says("frame with invalid size") {
+                return Self::new(
+                    FailureKind::NotGrpc,
+                    format!("the server does not speak HTTP/2: {text}"),
+                );
+            }
+        }
+        match (&below, ended) {
+            (Some(_), Some(Ended::ByPeer)) => {
+                Self::new(FailureKind::Closed, "the collector closed the connection")
+            }
+            (Some(_), Some(Ended::Broken(kind, error))) => {
+                let kind = if kind == ErrorKind::TimedOut {
+                    FailureKind::Hung
+                } else {
+                    FailureKind::Closed
+                };
+                Self::new(kind, format!("the connection to the collector broke: {error}"))
+            }
+            // This end closed it, which only happens when a ping was not answered.
+            (Some(_), None) if status.code() == Code::Unknown => Self::new(
                 FailureKind::Hung,
-                "the collector no longer answers keep-alive pings",
-            );
+                format!("the collector does not answer pings: {text}"),
+            ),
+            _ => Self::answered(status.code(), &text),
         }
-        if says("grpc-status header missing") || says("content-type") {
-            return Self::new(
-                FailureKind::NotGrpc,
-                format!("the server answers without gRPC: {text}"),
-            );
-        }
-        if says("http2 error")
-            || says("frame with invalid size")
-            || says("PROTOCOL_ERROR")
-            || says("FRAME_SIZE_ERROR")
-        {
-            return Self::new(
-                FailureKind::NotGrpc,
-                format!("the server does not speak HTTP/2: {text}"),
-            );
-        }
-        match status.code() {
+    }
+
+    /// A status that the server made.
+    fn answered(code: Code, text: &str) -> Self {
+        match code {
             Code::Unimplemented => Self::new(
                 FailureKind::NotCollector,
                 format!("the server has no such service: {text}"),
             ),
             Code::Unavailable | Code::Unknown | Code::Cancelled => Self::new(
                 FailureKind::Closed,
-                format!("the collector ended the connection: {text}"),
+                format!("the collector ended the stream: {text}"),
             ),
             Code::DeadlineExceeded => {
                 Self::new(FailureKind::Hung, format!("the collector was too slow: {text}"))
@@ -178,18 +196,6 @@ impl Failure {
             ),
         }
     }
-}
-
-/// The first I/O error among the sources.
-fn io_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a io::Error> {
-    let mut next = error.source();
-    while let Some(error) = next {
-        if let Some(io) = error.downcast_ref::<io::Error>() {
-            return Some(io);
-        }
-        next = error.source();
-    }
-    None
 }
 
 /// The error and its sources, each said once.
@@ -244,7 +250,11 @@ mod tests {
                 FailureKind::NotGrpc,
             ),
         ] {
-            assert_eq!(Failure::status(&status).kind, kind, "{status:?}");
+            assert_eq!(
+                Failure::status(&status, None, Stage::Introduction).kind,
+                kind,
+                "{status:?}"
+            );
         }
     }
 

@@ -14,10 +14,11 @@ use wire::v1::collector_client::CollectorClient;
 use wire::v1::collector_message::Body as Down;
 use wire::v1::{Ack, AgentMessage, CollectorMessage, Hello, Policy, PolicyApplied, Welcome};
 
-use super::failure::printable;
+use super::failure::{Stage, printable};
 use super::policy_state::{Applied, apply};
 use super::status::Link;
-use super::{Exporter, Failure, FailureKind};
+use super::watched::End;
+use super::{Exporter, Failure, FailureKind, until_stopped};
 use crate::spool::{Pending, Position, Removal, SharedSpool, SpoolError};
 
 /// Largest message of a collector that is read, bytes: a policy of the largest size, and room.
@@ -38,6 +39,7 @@ struct InFlight {
 
 struct Session<'a> {
     exporter: &'a mut Exporter,
+    end: End,
     up: mpsc::Sender<AgentMessage>,
     in_flight: BTreeMap<Position, InFlight>,
     in_flight_bytes: usize,
@@ -49,6 +51,7 @@ struct Session<'a> {
 pub(super) async fn serve(
     exporter: &mut Exporter,
     channel: Channel,
+    end: End,
     stopped: &mut watch::Receiver<bool>,
 ) -> Result<(), Failure> {
     let (up, messages) = mpsc::channel(exporter.options.window.max(1) + CONTROL_MESSAGES_MAX);
@@ -58,6 +61,7 @@ pub(super) async fn serve(
         in_flight_bytes: 0,
         ack_due: Instant::now(),
         exporter,
+        end,
     };
     let mut down = session.introduce(channel, messages).await?;
     session.exchange(&mut down, stopped).await
@@ -88,7 +92,7 @@ impl Session<'_> {
         let (down, first) = answer
             .await
             .map_err(|_| Failure::hung("did not welcome this agent", limit))?
-            .map_err(|status| Failure::status(&status))?;
+            .map_err(|status| Failure::status(&status, self.end.seen(), Stage::Introduction))?;
         match first.and_then(|message| message.body) {
             Some(Down::Welcome(welcome)) => self.welcomed(&welcome)?,
             Some(_) => {
@@ -142,7 +146,7 @@ impl Session<'_> {
                 message = down.message() => match message {
                     Ok(Some(message)) => self.heard(message).await?,
                     Ok(None) => return Err(Failure::new(FailureKind::Closed, "the collector ended the stream")),
-                    Err(status) => return Err(Failure::status(&status)),
+                    Err(status) => return Err(Failure::status(&status, self.end.seen(), Stage::Exchange)),
                 },
                 () = wake.notified() => {}
                 () = sleep_until(self.ack_due), if !self.in_flight.is_empty() => {
@@ -152,7 +156,7 @@ impl Session<'_> {
                     settled = true;
                     self.progress();
                 }
-                _ = stopped.wait_for(|&stop| stop), if !stopping => stopping = true,
+                () = until_stopped(stopped), if !stopping => stopping = true,
             }
         }
     }
@@ -209,18 +213,16 @@ impl Session<'_> {
         Ok(())
     }
 
-    /// The window bounds batches; only a collector that sends policies and reads nothing fills the rest of the channel.
+    /// The window bounds batches; only a collector that sends policies and reads nothing fills the rest of the channel. That
+    /// nobody takes from the channel any more is no error here: listening gives the cause.
     fn say(&self, body: Up) -> Result<(), Failure> {
-        self.up
-            .try_send(AgentMessage { body: Some(body) })
-            .map_err(|error| match error {
-                mpsc::error::TrySendError::Full(_) => {
-                    Failure::new(FailureKind::Hung, "the collector sends and does not read")
-                }
-                mpsc::error::TrySendError::Closed(_) => {
-                    Failure::new(FailureKind::Closed, "the connection to the collector ended")
-                }
-            })
+        match self.up.try_send(AgentMessage { body: Some(body) }) {
+            Err(mpsc::error::TrySendError::Full(_)) => Err(Failure::new(
+                FailureKind::Hung,
+                "the collector sends and does not read",
+            )),
+            Ok(()) | Err(mpsc::error::TrySendError::Closed(_)) => Ok(()),
+        }
     }
 
     async fn heard(&mut self, message: CollectorMessage) -> Result<(), Failure> {
