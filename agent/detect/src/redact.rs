@@ -1,0 +1,159 @@
+//! What of a call may leave the node.
+
+use policy::{CapturePolicy, HeaderList, HeaderPolicy};
+use protocol::{Exchange, Header};
+
+use crate::mask::{Audience, MASK, cut, mask};
+use crate::query;
+
+/// Longest method kept.
+pub const METHOD_BYTES_MAX: usize = 20;
+/// Most header fields kept of each message.
+pub const HEADERS_MAX: usize = 32;
+/// Longest value of a header field kept.
+pub const VALUE_BYTES_MAX: usize = 256;
+/// Longest name of a header field kept.
+const HEADER_NAME_BYTES_MAX: usize = 64;
+/// Stands for a method that is none.
+const OTHER: &str = "OTHER";
+
+/// Fields whose value is a reference, maybe relative: only its origin is kept.
+const REFERENCES: [&str; 9] = [
+    "content-location",
+    "destination",
+    "location",
+    "referer",
+    "refresh",
+    "x-forwarded-uri",
+    "x-original-uri",
+    "x-original-url",
+    "x-rewrite-url",
+];
+
+/// A call without what is secret: no body, no value of a query, no header that is not allowed. The path is the catalog's.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RedactedCall {
+    /// Method, or `OTHER` for what is not made of capital letters, hyphens and underscores or is longer than
+    /// [`METHOD_BYTES_MAX`].
+    pub method: String,
+    /// Names of query parameters, sorted, each once, at most [`query::QUERY_NAMES_MAX`]; `{text}` for one that looks like a
+    /// value.
+    pub query_names: Vec<String>,
+    /// Allowed header fields of the request: name in lower case and masked value, at most [`HEADERS_MAX`].
+    pub request_headers: Vec<(String, String)>,
+    /// Allowed header fields of the response, likewise.
+    pub response_headers: Vec<(String, String)>,
+}
+
+/// What limits cut off.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RedactCounters {
+    /// Methods shown as `OTHER`.
+    pub methods_other: u64,
+    /// Calls with more query parameters than are kept or looked at.
+    pub queries_cut: u64,
+    /// Allowed header fields beyond the limit.
+    pub headers_dropped: u64,
+    /// Values of header fields that were cut.
+    pub values_cut: u64,
+}
+
+/// Redacts calls by a policy.
+#[derive(Clone, Debug)]
+pub struct Redactor {
+    headers: HeaderPolicy,
+    counters: RedactCounters,
+}
+
+impl Redactor {
+    /// By the header lists of the policy. The lists cannot allow what carries credentials ([`policy::is_secret_header`]).
+    #[must_use]
+    pub fn new(policy: &CapturePolicy) -> Self {
+        Self {
+            headers: policy.headers.clone(),
+            counters: RedactCounters::default(),
+        }
+    }
+
+    /// Another policy is in force from now on; the counters go on.
+    pub fn set_policy(&mut self, policy: &CapturePolicy) {
+        self.headers = policy.headers.clone();
+    }
+
+    /// What may leave.
+    pub fn redact(&mut self, exchange: &Exchange) -> RedactedCall {
+        let (query_names, query_cut) = query::names(&exchange.request.target);
+        self.counters.queries_cut += u64::from(query_cut);
+        let method = self.method(&exchange.request.method);
+        let counters = &mut self.counters;
+        let request_headers = allowed(&exchange.request.headers, &self.headers.request, counters);
+        let response_headers = exchange.response.as_ref().map_or_else(Vec::new, |response| {
+            allowed(&response.headers, &self.headers.response, counters)
+        });
+        RedactedCall {
+            method,
+            query_names,
+            request_headers,
+            response_headers,
+        }
+    }
+
+    /// What limits cut off so far.
+    #[must_use]
+    pub const fn counters(&self) -> &RedactCounters {
+        &self.counters
+    }
+
+    /// RFC 9110 section 9.1 allows any token; without digits and small letters it is hardly a value.
+    fn method(&mut self, raw: &[u8]) -> String {
+        let plain = (1..=METHOD_BYTES_MAX).contains(&raw.len())
+            && raw
+                .iter()
+                .all(|b| b.is_ascii_uppercase() || *b == b'-' || *b == b'_');
+        if !plain {
+            self.counters.methods_other += 1;
+            return OTHER.to_owned();
+        }
+        raw.iter().map(|b| char::from(*b)).collect()
+    }
+}
+
+fn allowed(headers: &[Header], list: &HeaderList, counters: &mut RedactCounters) -> Vec<(String, String)> {
+    let mut out = Vec::new();
+    for header in headers {
+        let Some(name) = name_of(&header.name).filter(|name| list.allows(name)) else {
+            continue;
+        };
+        if out.len() >= HEADERS_MAX {
+            counters.headers_dropped += 1;
+            continue;
+        }
+        let value = if REFERENCES.contains(&name.as_str()) && !has_origin(&header.value) {
+            MASK.to_owned()
+        } else {
+            mask(&header.value, Audience::Remote)
+        };
+        if value.len() > VALUE_BYTES_MAX {
+            counters.values_cut += 1;
+        }
+        out.push((name, cut(value.chars(), VALUE_BYTES_MAX)));
+    }
+    out
+}
+
+/// In lower case, where it is a name (RFC 9110 section 5.1: a token).
+pub(crate) fn name_of(raw: &[u8]) -> Option<String> {
+    let plain = (1..=HEADER_NAME_BYTES_MAX).contains(&raw.len())
+        && raw
+            .iter()
+            .all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(b));
+    plain.then(|| raw.iter().map(|b| char::from(b.to_ascii_lowercase())).collect())
+}
+
+fn has_origin(value: &[u8]) -> bool {
+    value.windows(3).any(|window| window == b"://")
+}
+
+#[cfg(test)]
+#[path = "redact_tests.rs"]
+pub(crate) mod tests;
