@@ -5,9 +5,8 @@ use crate::segment::LeafPath;
 use crate::stats::{Merge, MinuteCounts, Stats};
 use crate::{ApiKey, LeafId, Method};
 
-/// Most records in a delta that is decoded: all leaves of a node, each with every method and both standings, are fewer than
-/// this in practice; bytes bound it too.
-pub const DELTA_RECORDS_MAX: usize = 1_000_000;
+/// Most records in a delta that is decoded, far above what a node puts into one.
+pub const DELTA_RECORDS_MAX: usize = 100_000;
 
 /// Whether a call shows that its endpoint exists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

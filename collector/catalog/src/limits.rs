@@ -26,6 +26,8 @@ pub struct Limits {
     pub depth: usize,
     /// Minutes of one leaf, method and delta. Calls of further minutes are counted in the nearest one kept.
     pub minutes_per_record: usize,
+    /// Records of one delta; a busy API is told in several deltas.
+    pub records_per_delta: usize,
     /// Calls (answered other than 4xx) after which a plausible word that is not a route word is a literal on this node.
     pub literal_calls: u32,
     /// Different such words below one parent after which none becomes a literal there any more: it is a value's position.
@@ -49,6 +51,7 @@ impl Default for Limits {
             missed_leaves_per_api: 512,
             depth: 16,
             minutes_per_record: 1440,
+            records_per_delta: 1000,
             literal_calls: 3,
             words_per_position: 32,
             repeated_words: 16_384,

@@ -234,14 +234,19 @@ impl NodeCatalog {
         }
     }
 
-    /// Increments since the last call, one delta for each API that had any, sorted by API. Forgets what has been idle.
+    /// Increments since the last call, sorted by API: one delta for each that had any, or several, see
+    /// [`Limits::records_per_delta`]. Forgets what has been idle.
     pub fn take_delta(&mut self) -> Vec<ApiDelta> {
         let crowded = self.leaves > self.limits.leaves / 2;
         let idle_max = if crowded { 1 } else { IDLE_TAKES_MAX };
         let mut deltas = Vec::new();
         for (key, api) in &mut self.apis {
-            let records = api.take_records(idle_max);
-            if !records.is_empty() {
+            let mut records = api.take_records(idle_max).into_iter().peekable();
+            while records.peek().is_some() {
+                let records = records
+                    .by_ref()
+                    .take(self.limits.records_per_delta.max(1))
+                    .collect();
                 deltas.push(ApiDelta {
                     api: key.clone(),
                     records,
@@ -258,7 +263,7 @@ impl NodeCatalog {
         });
         hosts.retain(|_, count| *count > 0);
         self.leaves = self.apis.values().map(|api| api.leaves.len()).sum();
-        deltas.sort_unstable_by(|a, b| a.api.cmp(&b.api));
+        deltas.sort_by(|a, b| a.api.cmp(&b.api));
         self.folded
             .add(Fold::RepeatedWords, self.repeats.take_forgotten());
         deltas
