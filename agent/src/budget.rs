@@ -86,6 +86,7 @@ pub struct CallCounts {
 /// See the module's description.
 #[derive(Clone, Debug)]
 pub struct CallBudget {
+    policy: CallsPolicy,
     /// `None`: unlimited.
     limits: Option<Limits>,
     counts: [CallCounts; Class::ALL.len()],
@@ -133,18 +134,21 @@ impl CallBudget {
             CallRate::PerSecond(rows) => Some(Limits::new(rows, policy, seed)),
         };
         Self {
+            policy: *policy,
             limits,
             counts: Default::default(),
         }
     }
 
-    /// A newer policy; sums go on.
+    /// A newer policy. Sums go on; what is known of the traffic too, unless the budget changed.
     pub fn set_policy(&mut self, policy: &CallsPolicy, seed: u64) {
-        let counts = self.counts;
-        *self = Self {
-            counts,
-            ..Self::new(policy, seed)
-        };
+        if self.policy != *policy {
+            let counts = self.counts;
+            *self = Self {
+                counts,
+                ..Self::new(policy, seed)
+            };
+        }
     }
 
     /// Decides on a call at `now_us` (microseconds on any clock; one that steps back is taken to stand still). `Some` when
@@ -215,19 +219,19 @@ impl Limits {
             Some(second) if now_second < second => second * SECOND_US,
             before => {
                 self.second = Some(now_second);
-                if let Some(before) = before {
-                    self.next_second(now_second - before > 1);
+                // What was asked for last, and nothing where there was a whole second without a call.
+                for _ in 0..before.map_or(0, |before| (now_second - before).min(2)) {
+                    self.next_second();
                 }
                 now_us
             }
         }
     }
 
-    /// `idle`: there was a whole second without a call.
-    fn next_second(&mut self, idle: bool) {
+    fn next_second(&mut self) {
         self.pools.next_second();
         for stratum in self.classes.iter_mut().flat_map(|class| class.strata.iter_mut()) {
-            stratum.next_second(idle);
+            stratum.next_second();
         }
         let demand = Class::ALL.map(|class| {
             let strata = self.classes.get(class as usize).map(|state| &state.strata);

@@ -204,6 +204,11 @@ impl Spool {
         } = &self.options;
         let (disk, recovery) = Disk::open(dir, *segment_bytes, *sync)?;
         self.disk = Some(disk);
+        if !recovery.damages.is_empty() {
+            let bytes: usize = recovery.damages.iter().map(|damage| damage.bytes).sum();
+            let places = recovery.damages.len();
+            tracing::warn!(places, bytes, dir = %dir.display(), "the spool is damaged; all intact batches in it are kept");
+        }
         for damage in recovery.damages {
             let reason = if damage.torn {
                 DropReason::TornTail
@@ -211,11 +216,6 @@ impl Spool {
                 DropReason::Corrupt
             };
             self.counters.drop_batch(reason, damage.contents, damage.bytes);
-            tracing::warn!(
-                reason = reason.name(),
-                bytes = damage.bytes,
-                "the spool holds bytes that are no batch"
-            );
         }
         self.counters.recovered = recovery.records.len() as u64;
         let first = FIRST_POSITION - recovery.records.len() as u64;

@@ -54,9 +54,8 @@ impl Stratum {
     }
 
     /// A new second begins.
-    pub(super) fn next_second(&mut self, idle: bool) {
-        self.demand = if idle { 0 } else { self.seen };
-        self.seen = 0;
+    pub(super) fn next_second(&mut self) {
+        self.demand = std::mem::take(&mut self.seen);
     }
 
     /// Gives a block up that is much longer than today's demand asks for: an endpoint that has become quiet would not be

@@ -282,6 +282,7 @@ fn a_new_policy_keeps_the_sums() {
     budget.admit(0, call(1));
     budget.set_policy(&policy(CallRate::PerSecond(0)), 1);
     budget.admit(0, call(1));
+    budget.set_policy(&policy(CallRate::PerSecond(0)), 2);
     assert_eq!(
         budget.counts().last().unwrap().1,
         CallCounts { sent: 1, not_sent: 1 }

@@ -76,11 +76,7 @@ impl Disk {
         segment_bytes: u64,
         sync: SyncPolicy,
     ) -> Result<(Self, Recovery), SpoolError> {
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(dir)
-            .map_err(SpoolError::io("create", dir))?;
+        make_dir(dir)?;
         let lock = lock(dir)?;
         let ids = segment_ids(dir)?;
         let done = read_done(dir).unwrap_or((0, 0));
@@ -198,6 +194,8 @@ impl Disk {
     }
 
     fn begin(&mut self) -> Result<Active, SpoolError> {
+        // It may have been removed while in use.
+        make_dir(&self.dir)?;
         let id = self.next_id;
         let path = self.path(id);
         let file = OpenOptions::new()
@@ -304,6 +302,14 @@ impl Disk {
     fn path(&self, id: u64) -> PathBuf {
         self.dir.join(format!("{id:016x}{SUFFIX}"))
     }
+}
+
+fn make_dir(dir: &Path) -> Result<(), SpoolError> {
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(dir)
+        .map_err(SpoolError::io("create", dir))
 }
 
 /// One agent per directory: a lock that the kernel gives up with the process.

@@ -1,10 +1,10 @@
 use std::fs::{self, OpenOptions};
 use std::path::Path;
-use std::process::Command;
-
-use proptest::prelude::*;
 
 use super::*;
+
+mod full_disk;
+mod laws;
 
 fn batch(boot: &str, sequence: u64, size: usize) -> Batch {
     Batch {
@@ -313,6 +313,22 @@ fn a_spool_that_appears_late_is_read() {
 }
 
 #[test]
+fn a_directory_that_is_removed_is_made_again() {
+    let parent = tempfile::tempdir().unwrap();
+    let options = SpoolOptions {
+        segment_bytes: 1,
+        ..SpoolOptions::new(parent.path().join("spool"))
+    };
+    let mut spool = open(&options);
+    spool.append(&batch("b", 1, 10), ONE);
+    fs::remove_dir_all(&options.dir).unwrap();
+    spool.append(&batch("b", 2, 10), ONE);
+    assert!(spool.trouble().is_none());
+    assert_eq!(sequences(&drain(&mut spool)), [2]);
+    assert_eq!(spool.counters().lost(DropReason::Corrupt).batches, 1);
+}
+
+#[test]
 fn damage_after_opening_is_counted_when_it_is_read() {
     let dir = tempfile::tempdir().unwrap();
     let options = SpoolOptions {
@@ -358,198 +374,4 @@ fn a_record_that_is_intact_and_no_batch_is_counted() {
     assert_eq!(sequences(&drain(&mut spool)), [1]);
     assert_eq!(spool.counters().lost(DropReason::Corrupt).calls, 3);
     assert!(dir.path().join("notes.txt").exists());
-}
-
-/// A file system of its own, in a mount namespace of this thread's own. `None`, with the reason printed, where the user may
-/// not make one.
-fn small_file_system(dir: &Path, bytes: usize) -> Option<()> {
-    if let Err(error) = nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNS) {
-        eprintln!("skipped: a mount namespace needs privileges ({error})");
-        return None;
-    }
-    mount(&["--make-rprivate", "/"])?;
-    mount(&[
-        "-t",
-        "tmpfs",
-        "-o",
-        &format!("size={bytes}"),
-        "tmpfs",
-        dir.to_str()?,
-    ])
-}
-
-fn mount(arguments: &[&str]) -> Option<()> {
-    let output = Command::new("mount").args(arguments).output().ok()?;
-    if !output.status.success() {
-        eprintln!(
-            "skipped: mount {arguments:?}: {}",
-            String::from_utf8_lossy(&output.stderr)
-        );
-        return None;
-    }
-    Some(())
-}
-
-#[test]
-fn a_full_disk_means_memory_until_there_is_space() {
-    let dir = tempfile::tempdir().unwrap();
-    if small_file_system(dir.path(), 256 << 10).is_none() {
-        return;
-    }
-    let options = SpoolOptions {
-        memory_bytes: 64 << 10,
-        ..SpoolOptions::new(dir.path())
-    };
-    let mut spool = open(&options);
-    let mut sequence = 0;
-    let mut append = |spool: &mut Spool| {
-        sequence += 1;
-        spool.append(&batch("b", sequence, 5000), ONE);
-        sequence
-    };
-    while spool.trouble().is_none() {
-        assert!(append(&mut spool) < 100, "the disk must be full by then");
-    }
-    let text = spool.trouble().unwrap().to_string();
-    assert!(
-        text.contains("No space left") && text.contains("free space"),
-        "{text}"
-    );
-    for _ in 0..3 {
-        append(&mut spool);
-    }
-    assert!(spool.backlog().in_memory >= 3);
-    assert_eq!(
-        spool
-            .counters()
-            .losses()
-            .map(|(_, lost)| lost.batches)
-            .sum::<u64>(),
-        0
-    );
-
-    mount(&["-o", "remount,size=1m", dir.path().to_str().unwrap()]).unwrap();
-    let last = append(&mut spool);
-    assert!(spool.trouble().is_none());
-    assert_eq!(spool.backlog().in_memory, 0);
-    drop(spool);
-    let mut spool = open(&options);
-    assert_eq!(sequences(&drain(&mut spool)), (1..=last).collect::<Vec<_>>());
-    assert_eq!(
-        spool
-            .counters()
-            .losses()
-            .map(|(_, lost)| lost.batches)
-            .sum::<u64>(),
-        0,
-        "no torn record was left"
-    );
-}
-
-#[test]
-fn a_read_only_disk_is_named_as_such() {
-    let dir = tempfile::tempdir().unwrap();
-    if small_file_system(dir.path(), 256 << 10).is_none() {
-        return;
-    }
-    mount(&["-o", "remount,ro", dir.path().to_str().unwrap()]).unwrap();
-    let mut spool = open(&SpoolOptions::new(dir.path()));
-    let text = spool.trouble().unwrap().to_string();
-    assert!(text.contains("mount it writable"), "{text}");
-    spool.append(&batch("b", 1, 10), ONE);
-    mount(&["-o", "remount,rw", dir.path().to_str().unwrap()]).unwrap();
-    spool.append(&batch("b", 2, 10), ONE);
-    assert!(spool.trouble().is_none());
-    assert_eq!(sequences(&drain(&mut spool)), [1, 2]);
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
-
-    /// Files cut and bits flipped at random: opening never fails, what was not touched is delivered in order, what was is
-    /// counted, and the spool goes on working.
-    #[test]
-    fn damage_costs_only_what_it_hits(
-        sizes in prop::collection::vec(0_usize..300, 1..25),
-        flips in prop::collection::vec((any::<prop::sample::Index>(), any::<prop::sample::Index>(), 0_u8..8), 0..5),
-        cut in prop::option::of((any::<prop::sample::Index>(), any::<prop::sample::Index>())),
-    ) {
-        let dir = tempfile::tempdir().unwrap();
-        let options = SpoolOptions { segment_bytes: 700, sync: SyncPolicy::Never, ..SpoolOptions::new(dir.path()) };
-        let mut spool = open(&options);
-        for (index, &size) in sizes.iter().enumerate() {
-            spool.append(&batch("b", index as u64 + 1, size), ONE);
-        }
-        drop(spool);
-        let files = segments(dir.path());
-        let before: Vec<Vec<u8>> = files.iter().map(|path| fs::read(path).unwrap()).collect();
-        let mut after = before.clone();
-        for (file, place, bit) in &flips {
-            let bytes = &mut after[file.index(files.len())];
-            let at = place.index(bytes.len());
-            bytes[at] ^= 1 << bit;
-        }
-        if let Some((file, place)) = &cut {
-            let bytes = &mut after[file.index(files.len())];
-            let length = place.index(bytes.len());
-            bytes.truncate(length);
-        }
-        let mut expect = Vec::new();
-        for ((path, before), after) in files.iter().zip(&before).zip(&after) {
-            fs::write(path, after).unwrap();
-            for found in record::scan(before).0 {
-                let range = found.offset..found.offset + found.bytes;
-                if after.get(range.clone()) == before.get(range.clone()) {
-                    let body = record::body(&before[range]).unwrap();
-                    expect.push(Batch::decode(body).unwrap().sequence);
-                }
-            }
-        }
-        let mut spool = open(&options);
-        spool.append(&batch("b", 1000, 10), ONE);
-        expect.push(1000);
-        let damaged = expect.len() < sizes.len() + 1;
-        prop_assert_eq!(sequences(&drain(&mut spool)), expect);
-        let lost: u64 = spool.counters().losses().map(|(_, lost)| lost.bytes).sum();
-        // A cut exactly between two records leaves nothing to see.
-        prop_assert!(damaged || lost == 0 || !flips.is_empty());
-    }
-
-    /// Any order of appending, removing, restarting and lowered limits: what comes out is what went in, in order, but for
-    /// what is counted as dropped.
-    #[test]
-    fn everything_is_delivered_or_counted(
-        steps in prop::collection::vec((0_u8..10, 0_usize..400), 1..80), max_bytes in 1500_u64..6000,
-    ) {
-        let dir = tempfile::tempdir().unwrap();
-        let options = SpoolOptions { max_bytes, max_batches: 12, sync: SyncPolicy::Never, ..SpoolOptions::new(dir.path()) };
-        let mut spool = open(&options);
-        let (mut appended, mut delivered, mut dropped) = (0, Vec::new(), 0);
-        let count = |spool: &Spool| spool.counters().losses().map(|(_, lost)| lost.batches).sum::<u64>();
-        for (step, size) in steps {
-            match step {
-                0 => {
-                    dropped += count(&spool);
-                    drop(spool);
-                    spool = open(&options);
-                }
-                1..=3 => {
-                    if let Some(next) = spool.next_pending(&BTreeSet::new()).unwrap() {
-                        delivered.push(next.batch.sequence);
-                        spool.remove(next.position, Removal::Acknowledged);
-                    }
-                }
-                _ => {
-                    appended += 1;
-                    spool.append(&batch("b", appended, size), ONE);
-                }
-            }
-            prop_assert!(spool.backlog().disk_bytes <= max_bytes);
-            prop_assert!(spool.backlog().batches <= 12);
-        }
-        delivered.extend(sequences(&drain(&mut spool)));
-        dropped += count(&spool);
-        prop_assert!(delivered.is_sorted_by(|a, b| a < b), "{:?}", delivered);
-        prop_assert_eq!(delivered.len() as u64 + dropped, appended);
-    }
 }

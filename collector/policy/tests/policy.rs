@@ -347,3 +347,35 @@ fn lints() {
         assert_eq!(found.map(|lint| lint.level), Some(level), "{text}: {lints:?}");
     }
 }
+
+/// Every cut of a valid text, and every character of it replaced: an error has its place within the text, and none panics.
+#[test]
+fn damaged_texts_have_errors_in_their_text() {
+    let filters = "exclude = [{ executable = \"é*\", port = 80 }]";
+    let whole = CapturePolicy::default()
+        .to_toml()
+        .replace("exclude = []", filters);
+    assert!(whole.contains(filters));
+    CapturePolicy::parse(&whole).unwrap();
+    let mut refused = 0;
+    for (at, character) in whole.char_indices() {
+        let (before, rest) = whole.split_at(at);
+        let after = &rest[character.len_utf8()..];
+        for text in [
+            before.to_owned(),
+            format!("{before}{after}"),
+            format!("{before}é{after}"),
+            format!("{before}]{after}"),
+        ] {
+            if let Err(error) = CapturePolicy::parse(&text) {
+                refused += 1;
+                assert!(
+                    error.line >= 1 && error.line <= text.split('\n').count(),
+                    "{error}"
+                );
+                assert!(error.column >= 1 && error.message.contains("; "), "{error}");
+            }
+        }
+    }
+    assert!(refused > 500, "{refused}");
+}
