@@ -17,7 +17,7 @@ macro_rules! counters {
 
         impl std::ops::AddAssign for Counters {
             fn add_assign(&mut self, other: Self) {
-                $(self.$name += other.$name;)*
+                $(self.$name = self.$name.saturating_add(other.$name);)*
             }
         }
     };

@@ -121,11 +121,6 @@ impl BodyReader {
         }
     }
 
-    /// Counts bytes that belong to the body in an unknown way.
-    pub(super) fn read_raw(&mut self, len: usize) {
-        self.wire += len as u64;
-    }
-
     fn keep(&mut self, data: &[u8], len: usize, limits: &Limits) {
         self.decoded += len as u64;
         let room = limits.body_bytes.saturating_sub(self.captured.len());

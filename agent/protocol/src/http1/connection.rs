@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::body::Missed;
-use super::pairing::{Assign, Pairing};
+use super::pairing::{Assign, Loss, Pairing};
 use super::proxy::ProxyHeader;
 use super::reader::{Begin, Held, Open, Reader, State};
 use crate::{Counters, Direction, Exchange, Flags, Limits, Nanos};
@@ -149,6 +149,30 @@ impl Connection {
         reader.left_out_until = reader.left_out_until.max(until);
     }
 
+    /// Bytes of `direction` up to stream offset `until` went by at `time` and were left out on purpose (capture cap, bytes that
+    /// never were in readable memory). Unlike [`Self::left_out`] this moves on at once: a body that ends among them is over.
+    pub fn passed(&mut self, direction: Direction, until: u64, time: Nanos) {
+        if self.hint.is_some() {
+            return;
+        }
+        self.left_out(direction, until);
+        if self.reader(direction).holds() || self.blocked(direction) {
+            self.hold(direction, Held::Passed { until, time });
+        } else {
+            self.pass(direction, until, time);
+        }
+        self.pump();
+    }
+
+    fn pass(&mut self, direction: Direction, until: u64, time: Nanos) {
+        let reader = self.reader(direction);
+        let next = *reader.next.get_or_insert(until);
+        if until > next {
+            reader.last_byte = time;
+            self.miss(direction, next, until);
+        }
+    }
+
     /// `direction` ended (FIN). `final_offset`: the length of its stream, if known.
     pub fn finish(&mut self, direction: Direction, final_offset: Option<u64>, time: Nanos) {
         if self.hint.is_some() {
@@ -220,6 +244,12 @@ impl Connection {
         self.proxy.as_ref()
     }
 
+    /// Bytes and messages that are kept.
+    #[cfg(test)]
+    pub(super) fn kept(&self) -> (usize, usize) {
+        (self.request.kept() + self.response.kept(), self.pairing.kept())
+    }
+
     pub(super) fn reader(&mut self, direction: Direction) -> &mut Reader {
         match direction {
             Direction::Request => &mut self.request,
@@ -246,11 +276,16 @@ impl Connection {
             self.miss(direction, next, offset);
         }
         if boundary == Boundary::TurnStart && repeated == 0 {
-            self.reader(direction).turn = true;
+            let reader = self.reader(direction);
+            reader.turn = true;
+            // No head goes on in another turn: what looked like the begin of one was none.
+            if matches!(&reader.state, State::Head(partial) if partial.begin.tentative) {
+                reader.state = State::Lost;
+            }
             if direction == Direction::Request
                 && let Some(call) = self.pairing.open_request()
             {
-                call.turn_inside = true;
+                call.turn_inside.get_or_insert(time);
             }
         }
         let mut taken = 0;
@@ -298,10 +333,10 @@ impl Connection {
     /// What one direction's news mean for the other.
     fn follow_up(&mut self) {
         if self.pairing.take_withdrawn() && !matches!(self.response.state, State::Waiting(_) | State::Over) {
-            self.lose_response();
+            self.lose_response(Loss::Bytes);
         }
         if self.pairing.take_switch_unknown() && !matches!(self.request.state, State::Over) {
-            self.lose_request();
+            self.lose_request(Loss::Bytes);
         }
     }
 
@@ -309,14 +344,14 @@ impl Connection {
     fn miss(&mut self, direction: Direction, from: u64, to: u64) {
         let missing = to - from;
         self.counters.gaps += 1;
-        self.counters.gap_bytes += missing;
+        self.counters.gap_bytes = self.counters.gap_bytes.saturating_add(missing);
         let limits = self.limits;
         let reader = self.reader(direction);
         let left_out = to <= reader.left_out_until;
         reader.turn = false;
         reader.next = Some(to);
         if let Some(open) = &mut reader.open {
-            open.exact &= left_out;
+            open.lost += if left_out { 0 } else { missing };
             reader
                 .flags
                 .insert(if left_out { Flags::TRUNCATED } else { Flags::GAP });
@@ -343,9 +378,9 @@ impl Connection {
                         reader.open = Some(Box::new(Open {
                             body,
                             begin,
-                            exact: left_out,
+                            lost: if left_out { 0 } else { missing },
                         }));
-                        self.lose(direction);
+                        self.lose(direction, if left_out { Loss::Framing } else { Loss::Bytes });
                     }
                 }
             }
@@ -363,13 +398,13 @@ impl Connection {
             Direction::Request => self.counters.requests_without_head += 1,
             Direction::Response => self.counters.responses_without_head += 1,
         }
-        self.lose(direction);
+        self.lose(direction, Loss::Bytes);
     }
 
-    fn lose(&mut self, direction: Direction) {
+    fn lose(&mut self, direction: Direction, loss: Loss) {
         match direction {
-            Direction::Request => self.lose_request(),
-            Direction::Response => self.lose_response(),
+            Direction::Request => self.lose_request(loss),
+            Direction::Response => self.lose_response(loss),
         }
     }
 
@@ -380,19 +415,18 @@ impl Connection {
         }
     }
 
-    /// Ends a message whose end was lost: the next one begins at `offset`. `alone`: no other one can be between them.
-    pub(super) fn end_open(&mut self, direction: Direction, offset: u64, alone: bool) {
+    /// Ends a message whose end was lost, where the next one begins. Whole messages between them that nobody could tell
+    /// from it count as its bytes.
+    pub(super) fn end_open(&mut self, direction: Direction, offset: u64) {
         let Some(open) = self.reader(direction).open.take() else {
             return;
         };
         let Open {
             mut body,
             begin,
-            exact,
+            lost,
         } = *open;
-        if exact && alone {
-            body.lasts_until(offset.saturating_sub(begin));
-        }
+        body.lasts_until(offset.saturating_sub(begin).saturating_sub(lost));
         self.message_done(direction, Some(body));
     }
 
@@ -403,9 +437,6 @@ impl Connection {
         if !found {
             reader.tries += u32::from(reader.turn);
             reader.turn = false;
-            if let Some(open) = &mut reader.open {
-                open.body.read_raw(data.len());
-            }
             let tries = reader.tries;
             self.counters.skipped_bytes += data.len() as u64;
             if tries > TRIES_MAX && !self.spoke_http {
@@ -475,7 +506,7 @@ impl Connection {
             _ => {}
         }
         let end = self.reader(direction).next.unwrap_or_default();
-        self.end_open(direction, end, false);
+        self.end_open(direction, end);
         self.reader(direction).state = State::Over;
         match direction {
             Direction::Request => self
@@ -507,7 +538,7 @@ impl Connection {
         if matches!(self.response.state, State::Waiting(_)) && direction == Direction::Response {
             self.counters.responses_without_request += 1;
         }
-        self.lose(direction);
+        self.lose(direction, Loss::Bytes);
         let reader = self.reader(direction);
         reader.turn = false;
         reader.next = Some(end);
@@ -535,6 +566,7 @@ impl Connection {
                     } => {
                         self.feed(direction, offset, time, &data, boundary);
                     }
+                    Held::Passed { until, time } => self.pass(direction, until, time),
                     Held::Finish { final_offset, time } => self.end(direction, final_offset, time),
                 }
             }

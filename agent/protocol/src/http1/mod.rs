@@ -14,6 +14,8 @@ mod proxy;
 mod reader;
 mod request;
 mod response;
+#[cfg(test)]
+mod tests;
 
 pub use connection::{Boundary, Connection, ProtocolHint, Start, Want};
 pub use proxy::ProxyHeader;

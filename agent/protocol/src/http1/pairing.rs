@@ -22,8 +22,8 @@ pub(super) struct Call {
     pub(super) asked: Asked,
     /// Whether it is the first of a burst: it began a turn.
     pub(super) turn: bool,
-    /// Whether a turn began inside it: the server said something before it was complete.
-    pub(super) turn_inside: bool,
+    /// When a turn first began inside it: the server had said something before it was complete.
+    pub(super) turn_inside: Option<Nanos>,
     pub(super) request_done: bool,
     pub(super) answer: Answer,
     /// Whether the answer may end HTTP on this connection (Upgrade, CONNECT), so that nothing behind it may be read.
@@ -32,6 +32,8 @@ pub(super) struct Call {
     pub(super) interim: u32,
     pub(super) interim_first_byte: Option<Nanos>,
     after_burst: bool,
+    /// When its answer began that was found by its turn.
+    resumed: Option<Nanos>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,7 +50,16 @@ pub(super) enum Answer {
 enum Entry {
     Call(Box<Call>),
     /// An unknown number of requests.
-    Hole,
+    Hole(Loss),
+}
+
+/// What makes counting impossible.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Loss {
+    /// All that was to be seen was; only the end of a message is unknown.
+    Framing,
+    /// Bytes are missing.
+    Bytes,
 }
 
 /// What to do with a response.
@@ -92,8 +103,8 @@ pub(super) struct Pairing {
     entries: VecDeque<Entry>,
     limit: usize,
     requests: u64,
-    /// Whether responses can be counted: the next one answers the front.
-    in_step: bool,
+    /// Why responses cannot be counted; `None`: they can, the next one answers the front.
+    out_of_step: Option<Loss>,
     /// Time of the last byte of the latest response that was counted.
     answered: Option<Nanos>,
     turns: Turns,
@@ -115,13 +126,13 @@ impl Pairing {
     pub(super) fn new(late: bool, limit: usize) -> Self {
         Self {
             entries: if late {
-                VecDeque::from([Entry::Hole])
+                VecDeque::from([Entry::Hole(Loss::Bytes)])
             } else {
                 VecDeque::new()
             },
             limit: limit.max(1),
             requests: 0,
-            in_step: !late,
+            out_of_step: late.then_some(Loss::Bytes),
             answered: None,
             turns: Turns::default(),
             unconfirmed: None,
@@ -138,6 +149,12 @@ impl Pairing {
 
     pub(super) fn poll(&mut self) -> Option<Exchange> {
         self.ready.pop_front()
+    }
+
+    /// Messages that are kept.
+    #[cfg(test)]
+    pub(super) fn kept(&self) -> usize {
+        self.entries.len() + self.kept_back.len()
     }
 
     /// Index of the next request.
@@ -169,9 +186,10 @@ impl Pairing {
         }
         if self.entries.len() >= self.limit {
             counters.pipeline_overflow += 1;
-            let countable = self.in_step && matches!(self.entries.front(), Some(Entry::Call(_)));
+            let countable =
+                self.out_of_step.is_none() && matches!(self.entries.front(), Some(Entry::Call(_)));
             if countable {
-                self.push_hole(counters);
+                self.push_hole(Loss::Bytes, counters);
                 return;
             }
             // Without counting, the oldest has the least hope.
@@ -186,13 +204,14 @@ impl Pairing {
             exchange,
             asked,
             turn,
-            turn_inside: false,
+            turn_inside: None,
             request_done: false,
             answer,
             switching,
             interim: 0,
             interim_first_byte: None,
             after_burst,
+            resumed: None,
         };
         self.entries.push_back(Entry::Call(Box::new(call)));
         if self.entries.len() == 1 {
@@ -201,10 +220,12 @@ impl Pairing {
     }
 
     /// Requests are missing, perhaps.
-    pub(super) fn push_hole(&mut self, counters: &mut Counters) {
+    pub(super) fn push_hole(&mut self, loss: Loss, counters: &mut Counters) {
         self.withdraw(counters);
-        if !matches!(self.entries.back(), Some(Entry::Hole)) && !self.responses_over {
-            self.entries.push_back(Entry::Hole);
+        match self.entries.back_mut() {
+            Some(Entry::Hole(known)) => *known = loss.max(*known),
+            _ if self.responses_over => {}
+            _ => self.entries.push_back(Entry::Hole(loss)),
         }
     }
 
@@ -218,7 +239,7 @@ impl Pairing {
             .take(2)
             .find_map(|entry| match entry {
                 Entry::Call(call) => Some(call),
-                Entry::Hole => None,
+                Entry::Hole(_) => None,
             });
         call.map(|call| &mut **call).filter(|call| !call.request_done)
     }
@@ -241,11 +262,6 @@ impl Pairing {
         }
     }
 
-    /// Whether the front is the only one that can have been answered before `time`.
-    pub(super) fn front_alone(&self, time: Nanos) -> bool {
-        self.entries.len() == 1 || self.by_turn(time) == Some(1)
-    }
-
     /// Whom a response answers that began at `time`, at the begin of a turn or not.
     pub(super) fn assign(&self, time: Nanos, turn: bool) -> Assign {
         let nobody = if self.requests_over {
@@ -255,7 +271,7 @@ impl Pairing {
         };
         match self.entries.front() {
             None => nobody,
-            Some(Entry::Call(call)) if self.in_step => {
+            Some(Entry::Call(call)) if self.out_of_step.is_none() => {
                 if call.answer == Answer::Waiting {
                     Assign::Front
                 } else {
@@ -281,7 +297,7 @@ impl Pairing {
             if call.exchange.request.first_byte > time {
                 continue;
             }
-            turn_inside |= call.turn_inside;
+            turn_inside |= call.turn_inside.is_some();
             if call.turn {
                 // Several requests, and the server spoke between their bytes: the turn may be a later one's.
                 let clear = followers == 0 || !turn_inside;
@@ -294,19 +310,29 @@ impl Pairing {
 
     /// Makes the request at `at` the front, its response having begun at `time`.
     pub(super) fn resume_at(&mut self, at: usize, time: Nanos, counters: &mut Counters) {
+        // As long as no bytes are missing, the next request in the row, if it is also the turn's, is certain.
+        let known = |entry: &Entry| matches!(entry, Entry::Hole(Loss::Framing));
+        let certain = self.out_of_step != Some(Loss::Bytes) && self.entries.iter().take(at).all(known);
         for _ in 0..at {
             self.give_up_front(counters);
         }
-        self.in_step = true;
+        let late = self.late;
+        if let Some(call) = self.front() {
+            call.resumed = (!certain).then_some(time);
+            if late {
+                call.exchange.flags.insert(Flags::LATE_JOIN);
+            }
+        }
+        self.out_of_step = None;
         self.answered = None;
-        if !self.requests_complete {
+        if !certain && !self.requests_complete {
             self.unconfirmed = Some(self.unconfirmed.map_or(time, |since| since.max(time)));
         }
     }
 
     /// Responses cannot be counted any longer.
-    pub(super) fn lose_step(&mut self) {
-        self.in_step = false;
+    pub(super) fn lose_step(&mut self, loss: Loss) {
+        self.out_of_step = self.out_of_step.max(Some(loss));
         self.answered = None;
     }
 
@@ -343,7 +369,7 @@ impl Pairing {
             counters.pairings_withdrawn += 1;
             counters.responses_without_request += 1;
         }
-        self.lose_step();
+        self.lose_step(Loss::Bytes);
         self.settle(counters);
     }
 
@@ -353,7 +379,7 @@ impl Pairing {
             match self.entries.front() {
                 Some(Entry::Call(call))
                     if call.request_done && matches!(call.answer, Answer::Done | Answer::Lost) => {}
-                Some(Entry::Hole) if self.responses_over => {
+                Some(Entry::Hole(_)) if self.responses_over => {
                     self.entries.pop_front();
                     continue;
                 }
@@ -384,14 +410,23 @@ impl Pairing {
             mut exchange,
             answer,
             switching,
+            resumed,
+            turn_inside,
             ..
         } = call;
+        // The server spoke before the request was complete, and what it said then may be among what was lost.
+        if turn_inside
+            .zip(resumed)
+            .is_some_and(|(turn, answer)| turn < answer)
+        {
+            exchange.flags.insert(Flags::GAP);
+        }
         if self.late {
             exchange.flags.insert(Flags::LATE_JOIN);
         }
         match &exchange.response {
             Some(response) if answer == Answer::Done => {
-                self.answered = self.in_step.then_some(response.last_byte);
+                self.answered = self.out_of_step.is_none().then_some(response.last_byte);
                 if self.unconfirmed.is_some() {
                     if self.kept_back.len() < self.limit {
                         self.kept_back.push(exchange);
@@ -450,7 +485,7 @@ impl Pairing {
     /// No more responses.
     pub(super) fn end_responses(&mut self, counters: &mut Counters) {
         self.responses_over = true;
-        let missing = !self.in_step;
+        let missing = self.out_of_step.is_some();
         for entry in &mut self.entries {
             if let Entry::Call(call) = entry
                 && call.answer != Answer::Done

@@ -94,8 +94,8 @@ impl Partial {
 pub(super) struct Open {
     pub(super) body: BodyReader,
     pub(super) begin: u64,
-    /// Whether all missing bytes were left out on purpose: then it lasts until the next message.
-    pub(super) exact: bool,
+    /// Bytes that were lost since, those not counted that were left out on purpose.
+    pub(super) lost: u64,
 }
 
 /// What came while the other direction was behind.
@@ -106,6 +106,10 @@ pub(super) enum Held {
         time: Nanos,
         boundary: Boundary,
         data: Bytes,
+    },
+    Passed {
+        until: u64,
+        time: Nanos,
     },
     Finish {
         final_offset: Option<u64>,
@@ -163,6 +167,13 @@ impl Reader {
                     };
                 }
                 Parsed::Bad(bad) => {
+                    // A bad start line is told before a head that is too large, as when it comes piece by piece.
+                    let start = data.get(..=limits.head_bytes).unwrap_or(data);
+                    let bad = if H::start_line(start) == Line::Bad {
+                        Bad::StartLine
+                    } else {
+                        bad
+                    };
                     return HeadStep::Bad {
                         bad,
                         begin,
@@ -264,6 +275,17 @@ impl Reader {
                 .saturating_sub(data.len() + Limits::HELD_SEGMENT_COST);
         }
         item
+    }
+
+    /// Bytes that are kept, but for bodies.
+    #[cfg(test)]
+    pub(super) fn kept(&self) -> usize {
+        let partial = match &self.state {
+            State::Head(partial) | State::Proxy(partial) => partial.buffer.len(),
+            State::Waiting(received) => (received.end - received.begin.offset) as usize,
+            _ => 0,
+        };
+        partial + self.held_cost
     }
 
     pub(super) fn drop_held(&mut self) {

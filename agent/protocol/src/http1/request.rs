@@ -4,6 +4,7 @@ use super::body::{BodyReader, Read};
 use super::connection::{Connection, Place, ProtocolHint, Step};
 use super::framing::{Asked, Facts, Framing};
 use super::head::{Bad, RequestHead};
+use super::pairing::Loss;
 use super::proxy::{self, Found};
 use super::reader::{Begin, HeadStep, Open, Partial, State};
 use crate::{Body, Direction, Exchange, Flags, Request};
@@ -131,6 +132,10 @@ impl Connection {
                 begin,
                 lenient,
             } => {
+                if begin.tentative && !self.spoke_http && !registered(&head.method) {
+                    self.request.state = State::Lost;
+                    return Step::Used(data.len());
+                }
                 self.counters.lenient_heads += u64::from(lenient);
                 self.request.state = State::Between;
                 self.request_begun(head, begin, begin.offset, place.offset + used as u64);
@@ -151,7 +156,7 @@ impl Connection {
                     return Step::Used(data.len());
                 }
                 self.count_bad_head(bad);
-                self.lose_request();
+                self.lose_request(Loss::Framing);
                 Step::Used(data.len())
             }
         }
@@ -172,7 +177,7 @@ impl Connection {
         self.counters.requests += 1;
         if begin.tentative {
             self.counters.resynchronised += 1;
-            self.end_open(Direction::Request, offset, true);
+            self.end_open(Direction::Request, offset);
         }
         self.request.flags = Flags::default();
         let facts = Facts::of(&head.headers);
@@ -208,12 +213,8 @@ impl Connection {
     fn request_end_unknown(&mut self, body: BodyReader, offset: u64) {
         self.request.flags.insert(Flags::TRUNCATED);
         let begin = offset.saturating_sub(body.wire());
-        self.request.open = Some(Box::new(Open {
-            body,
-            begin,
-            exact: true,
-        }));
-        self.lose_request();
+        self.request.open = Some(Box::new(Open { body, begin, lost: 0 }));
+        self.lose_request(Loss::Framing);
     }
 
     pub(super) fn request_done(&mut self, body: Option<BodyReader>) {
@@ -233,9 +234,18 @@ impl Connection {
     }
 
     /// The request direction lost its place; an unknown number of requests may be missing.
-    pub(super) fn lose_request(&mut self) {
+    pub(super) fn lose_request(&mut self, loss: Loss) {
         self.request.state = State::Lost;
         self.request.turn = false;
-        self.pairing.push_hole(&mut self.counters);
+        self.pairing.push_hole(loss, &mut self.counters);
     }
+}
+
+/// Whether the method is one of RFC 9110 9.3 or RFC 5789. The first bytes of a connection joined late may be the end of a
+/// method that was cut in two (`ET / HTTP/1.1`).
+fn registered(method: &[u8]) -> bool {
+    const METHODS: [&[u8]; 9] = [
+        b"GET", b"HEAD", b"POST", b"PUT", b"DELETE", b"CONNECT", b"OPTIONS", b"TRACE", b"PATCH",
+    ];
+    METHODS.contains(&method)
 }

@@ -4,7 +4,7 @@ use super::body::{BodyReader, Read};
 use super::connection::{Connection, Place, ProtocolHint, Step};
 use super::framing::{Asked, Facts, Framing};
 use super::head::{Bad, ResponseHead};
-use super::pairing::{Answer, Assign};
+use super::pairing::{Answer, Assign, Loss};
 use super::reader::{HeadStep, Open, Received, State};
 use crate::{Body, Direction, Flags, Response};
 
@@ -87,7 +87,7 @@ impl Connection {
                     return Step::Used(data.len());
                 }
                 self.count_bad_head(bad);
-                self.lose_response();
+                self.lose_response(Loss::Bytes);
                 Step::Used(data.len())
             }
         }
@@ -98,8 +98,7 @@ impl Connection {
         let begin = received.begin;
         if begin.tentative {
             self.counters.resynchronised += 1;
-            let alone = self.pairing.front_alone(begin.time);
-            self.end_open(Direction::Response, begin.offset, alone);
+            self.end_open(Direction::Response, begin.offset);
         }
         match self.pairing.assign(begin.time, begin.turn) {
             Assign::Wait => self.response.state = State::Waiting(Box::new(received)),
@@ -126,7 +125,7 @@ impl Connection {
             Assign::ByTurn(at) => self.pairing.resume_at(at, begin.time, &mut self.counters),
             Assign::Orphan | Assign::Wait => {
                 self.counters.responses_without_request += u64::from(!interim);
-                self.lose_response();
+                self.lose_response(Loss::Bytes);
                 return;
             }
         }
@@ -173,12 +172,8 @@ impl Connection {
     fn response_end_unknown(&mut self, body: BodyReader, offset: u64) {
         self.response.flags.insert(Flags::TRUNCATED);
         let begin = offset.saturating_sub(body.wire());
-        self.response.open = Some(Box::new(Open {
-            body,
-            begin,
-            exact: true,
-        }));
-        self.lose_response();
+        self.response.open = Some(Box::new(Open { body, begin, lost: 0 }));
+        self.lose_response(Loss::Framing);
     }
 
     pub(super) fn response_done(&mut self, body: Option<BodyReader>) {
@@ -200,10 +195,10 @@ impl Connection {
     }
 
     /// The response direction lost its place.
-    pub(super) fn lose_response(&mut self) {
+    pub(super) fn lose_response(&mut self, loss: Loss) {
         self.response.state = State::Lost;
         self.response.turn = false;
-        self.pairing.lose_step();
+        self.pairing.lose_step(loss);
     }
 }
 

@@ -1,0 +1,299 @@
+//! Properties of the engine.
+
+use proptest::prelude::*;
+use proptest::sample::Index;
+
+use super::conversation::{Conversation, Habit, any_habit, conversation, ids};
+use super::script::{Item, Played, Sent, line, play};
+use crate::http1::{Boundary, Start};
+use crate::{Direction, Exchange, Flags, Limits};
+
+fn limits() -> Limits {
+    Limits {
+        held_bytes: 1 << 20,
+        body_bytes: 25,
+        ..Limits::default()
+    }
+}
+
+/// Cuts each segment into pieces of the given lengths, over and over.
+fn split(items: &[Item], lengths: &[usize]) -> Vec<Item> {
+    let mut lengths = lengths.iter().copied().cycle();
+    let mut out = Vec::new();
+    for item in items {
+        let Item::Sent(sent) = item else {
+            out.push(item.clone());
+            continue;
+        };
+        let mut rest = sent.clone();
+        while !rest.data.is_empty() {
+            let piece = lengths.next().unwrap().min(rest.data.len());
+            let data = rest.data.drain(..piece).collect();
+            out.push(Item::Sent(Sent { data, ..rest.clone() }));
+            rest.offset += piece as u64;
+            rest.boundary = Boundary::Continued;
+        }
+    }
+    out
+}
+
+fn direction(item: &Item) -> Direction {
+    match item {
+        Item::Sent(sent) => sent.direction,
+        Item::LeftOut(direction, _) | Item::Finish(direction, _) => *direction,
+    }
+}
+
+/// Delivers both directions in their own order, but mixed as `choices` say.
+fn mix(items: &[Item], choices: &[bool]) -> Vec<Item> {
+    let of = |wanted| {
+        items
+            .iter()
+            .filter(move |item| direction(item) == wanted)
+            .cloned()
+    };
+    let mut requests = of(Direction::Request).peekable();
+    let mut responses = of(Direction::Response).peekable();
+    let mut choices = choices.iter().copied().cycle();
+    std::iter::from_fn(|| {
+        let request = requests.peek().is_some() && (responses.peek().is_none() || choices.next().unwrap());
+        if request {
+            requests.next()
+        } else {
+            responses.next()
+        }
+    })
+    .collect()
+}
+
+/// Takes the bytes from `from` to `to` out of one direction.
+fn cut(items: &[Item], direction: Direction, from: u64, to: u64) -> Vec<Item> {
+    let mut out = Vec::new();
+    for item in items {
+        match item {
+            Item::Sent(sent) if sent.direction == direction => {
+                let end = sent.offset + sent.data.len() as u64;
+                if sent.offset < from {
+                    let keep = from.min(end) - sent.offset;
+                    out.push(Item::Sent(Sent {
+                        data: sent.data[..keep as usize].to_vec(),
+                        ..sent.clone()
+                    }));
+                }
+                if end > to {
+                    let skip = to.max(sent.offset) - sent.offset;
+                    let boundary = if skip > 0 {
+                        Boundary::Continued
+                    } else {
+                        sent.boundary
+                    };
+                    let data = sent.data[skip as usize..].to_vec();
+                    let sent = Sent {
+                        offset: sent.offset + skip,
+                        boundary,
+                        data,
+                        ..sent.clone()
+                    };
+                    if sent.offset > from || from == to {
+                        out.push(Item::Sent(sent));
+                    }
+                }
+            }
+            _ => out.push(item.clone()),
+        }
+    }
+    out
+}
+
+fn length(items: &[Item], wanted: Direction) -> u64 {
+    let sent = |item: &Item| match item {
+        Item::Sent(sent) if sent.direction == wanted => Some(sent.data.len() as u64),
+        _ => None,
+    };
+    items.iter().filter_map(sent).sum()
+}
+
+/// No exchange is wrong: each is one of the whole conversation's, and the same if it says that it is complete.
+fn check_none_is_wrong(played: &Played, whole: &[Exchange]) -> Result<(), TestCaseError> {
+    prop_assert!(played.exchanges.len() <= whole.len());
+    for exchange in &played.exchanges {
+        let (request, response) = ids(exchange);
+        if let Some(response) = response {
+            prop_assert_eq!(&request, &response, "{}", line(exchange));
+        } else {
+            prop_assert!(exchange.flags.contains(Flags::UNPAIRED));
+        }
+        let same = whole
+            .iter()
+            .find(|other| other.request_offset == exchange.request_offset);
+        let same = same.ok_or_else(|| TestCaseError::fail(format!("invented: {}", line(exchange))))?;
+        prop_assert_eq!(&same.request.target, &exchange.request.target);
+        if exchange.flags == Flags::default() || exchange.flags == Flags::LATE_JOIN {
+            let flags = exchange.flags;
+            prop_assert_eq!(
+                &Exchange {
+                    index: exchange.index,
+                    flags,
+                    ..same.clone()
+                },
+                exchange
+            );
+        }
+    }
+    Ok(())
+}
+
+fn whole(conversation: &Conversation) -> Vec<Exchange> {
+    play(&conversation.script.items, limits(), Start::Fresh).exchanges
+}
+
+fn bounds(range: &(Index, Index), len: u64) -> (u64, u64) {
+    let at = |index: &Index| index.index(usize::try_from(len).unwrap() + 1) as u64;
+    let (a, b) = (at(&range.0), at(&range.1));
+    (a.min(b), a.max(b))
+}
+
+fn which(request: bool) -> Direction {
+    if request {
+        Direction::Request
+    } else {
+        Direction::Response
+    }
+}
+
+proptest! {
+
+    #[test]
+    fn every_exchange_comes_out_paired(conversation in conversation(any_habit())) {
+        let played = play(&conversation.script.items, limits(), Start::Fresh);
+        for (at, exchange) in played.exchanges.iter().enumerate() {
+            let at = at.to_string();
+            prop_assert_eq!(ids(exchange), (at.clone(), Some(at)));
+            prop_assert!(!exchange.flags.contains(Flags::GAP) && !exchange.flags.contains(Flags::UNPAIRED));
+        }
+        prop_assert_eq!(played.counters.requests, played.exchanges.len() as u64);
+        prop_assert_eq!(played.counters.responses, played.counters.requests);
+        prop_assert_eq!(played.counters.responses_without_request, 0);
+    }
+
+    #[test]
+    fn splits_change_nothing(conversation in conversation(any_habit()), lengths in prop::collection::vec(1_usize..30, 1..20)) {
+        let items = split(&conversation.script.items, &lengths);
+        prop_assert_eq!(play(&items, limits(), Start::Fresh).exchanges, whole(&conversation));
+    }
+
+    #[test]
+    fn the_mix_of_directions_changes_nothing(
+        conversation in conversation(any_habit()),
+        lengths in prop::collection::vec(1_usize..90, 1..20),
+        choices in prop::collection::vec(any::<bool>(), 1..60),
+    ) {
+        let items = mix(&split(&conversation.script.items, &lengths), &choices);
+        prop_assert_eq!(play(&items, limits(), Start::Fresh).exchanges, whole(&conversation));
+    }
+
+    #[test]
+    fn one_direction_first_changes_nothing(conversation in conversation(any_habit()), requests_first: bool) {
+        let items = mix(&conversation.script.items, &[requests_first]);
+        prop_assert_eq!(play(&items, limits(), Start::Fresh).exchanges, whole(&conversation));
+    }
+
+    #[test]
+    fn a_gap_makes_no_wrong_pair(
+        conversation in conversation(any_habit()),
+        request: bool,
+        range: (Index, Index),
+        lengths in prop::collection::vec(1_usize..90, 1..20),
+    ) {
+        let items = &conversation.script.items;
+        let direction = which(request);
+        let (from, to) = bounds(&range, length(items, direction));
+        let seen = if conversation.habit == Habit::Bursts(1) { 0 } else { conversation.plain };
+        prop_assume!(from >= length(&items[..seen], direction));
+        let played = play(&split(&cut(items, direction, from, to), &lengths), limits(), Start::Fresh);
+        check_none_is_wrong(&played, &whole(&conversation))?;
+    }
+
+    #[test]
+    fn a_gap_in_both_directions_makes_no_wrong_pair(
+        conversation in conversation(any_habit()),
+        range: (Index, Index),
+        choices in prop::collection::vec(any::<bool>(), 1..60),
+        mixed: bool,
+    ) {
+        let items = &conversation.script.items;
+        let (from, to) = bounds(&range, items.len() as u64);
+        let seen = if conversation.habit == Habit::Bursts(1) { 0 } else { conversation.plain };
+        prop_assume!(from as usize >= seen);
+        let lossy = |(at, item): (usize, &Item)| {
+            let lost = (from as usize..to as usize).contains(&at) && matches!(item, Item::Sent(_));
+            (!lost).then(|| item.clone())
+        };
+        let mut left: Vec<Item> = items.iter().enumerate().filter_map(lossy).collect();
+        if mixed {
+            left = mix(&left, &choices);
+        }
+        check_none_is_wrong(&play(&left, limits(), Start::Fresh), &whole(&conversation))?;
+    }
+
+    /// The client waits for each answer: what begins behind the gap comes out whole.
+    #[test]
+    fn what_follows_a_gap_is_found_again(
+        conversation in conversation(Just(Habit::Bursts(1))),
+        request: bool,
+        range: (Index, Index),
+    ) {
+        let items = &conversation.script.items;
+        let direction = which(request);
+        let (from, to) = bounds(&range, length(items, direction));
+        prop_assume!(from < to);
+        let cut = cut(items, direction, from, to);
+        let played = play(&cut, limits(), Start::Fresh);
+        let time = items.iter().find_map(|item| match item {
+            Item::Sent(sent) if sent.direction == direction && sent.offset >= to => Some(sent.time),
+            _ => None,
+        });
+        let whole = whole(&conversation);
+        let behind = whole.iter().filter(|exchange| time.is_some_and(|time| exchange.request.first_byte > time));
+        for exchange in behind {
+            let found = played.exchanges.iter().find(|found| found.request_offset == exchange.request_offset);
+            prop_assert!(
+                found.is_some_and(|found| found.flags == exchange.flags),
+                "{} of {:?}", line(exchange), played.lines()
+            );
+        }
+    }
+
+    #[test]
+    fn a_late_join_invents_nothing(
+        conversation in conversation(Just(Habit::Bursts(1))),
+        from: Index,
+        within: Index,
+    ) {
+        let items = &conversation.script.items;
+        let from = from.index(items.len());
+        let mut left = items[from..].to_vec();
+        if let Some(Item::Sent(sent)) = left.first_mut() {
+            let skip = within.index(sent.data.len());
+            sent.data.drain(..skip);
+            sent.offset += skip as u64;
+        }
+        // Whoever joins does not know that the first bytes continue something.
+        for item in left.iter_mut().take(2) {
+            if let Item::Sent(sent) = item {
+                sent.boundary = Boundary::TurnStart;
+            }
+        }
+        let played = play(&left, limits(), Start::Late);
+        let whole = whole(&conversation);
+        check_none_is_wrong(&played, &whole)?;
+        let mut flagged = played.exchanges.iter().map(|exchange| exchange.flags.contains(Flags::LATE_JOIN));
+        prop_assert!(flagged.next().unwrap_or(true), "the first");
+        let begun = left.iter().find_map(|item| match item {
+            Item::Sent(sent) => Some(sent.time),
+            _ => None,
+        });
+        let behind = whole.iter().filter(|exchange| begun.is_some_and(|begun| exchange.request.first_byte > begun) && exchange.request.method != "PURGE");
+        prop_assert!(played.exchanges.len() >= behind.count());
+    }
+}
