@@ -44,7 +44,7 @@ pub fn run(workspace: &Workspace, arguments: &Arguments) -> Result<()> {
     let profile = Profile::of(arguments.release);
     build::run(workspace, profile)?;
 
-    let daemons = Daemons::prepare(workspace, profile, None)?;
+    let mut daemons = Daemons::prepare(workspace, profile, None)?;
     let mut children = Children::new()?;
     daemons.start(&mut children, Output::Kept)?;
     let shop = shop::start(workspace, &mut children, daemons.directory())?;

@@ -30,7 +30,7 @@ pub fn run(workspace: &Workspace, arguments: &Arguments) -> Result<()> {
     let profile = Profile::of(arguments.release);
     build::run(workspace, profile)?;
 
-    let daemons = Daemons::prepare(workspace, profile, arguments.store.as_deref())?;
+    let mut daemons = Daemons::prepare(workspace, profile, arguments.store.as_deref())?;
     let mut children = Children::new()?;
     daemons.start(&mut children, Output::Shown)?;
     println!(

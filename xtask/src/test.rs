@@ -23,6 +23,10 @@ const BLESS_VARIABLE: &str = "BLESS";
 
 #[derive(Debug, Args)]
 pub struct Arguments {
+    /// Only format, dependency directions, licences and lints.
+    #[arg(long, conflicts_with_all = ["without_live", "release", "bless"])]
+    lints: bool,
+
     /// Leave out the tests that need root and eBPF.
     #[arg(long)]
     without_live: bool,
@@ -62,6 +66,9 @@ pub fn run(workspace: &Workspace, arguments: &Arguments) -> Result<()> {
             ];
             command::run(cargo(workspace).args(lint).args(["--", "-D", "warnings"]))
         });
+        if arguments.lints {
+            return checks.conclude();
+        }
         checks.check("unit and property tests", || {
             unit_tests(workspace, arguments.bless)
         });
