@@ -36,15 +36,17 @@ pub enum Counter {
     CloseLost,
     /// Process records that found the ring buffer full.
     ProcessLost,
-    /// Lost records that began like a request (events only).
-    LostRequestStarts,
+    /// Lost records that began like a request, received by a process (events only).
+    LostRequestsIn,
+    /// Lost records that began like a request, sent by a process (events only).
+    LostRequestsOut,
     /// Lost records that began like a response (events only).
-    LostResponseStarts,
+    LostResponses,
 }
 
 impl Counter {
     /// All, in the order of their numbers.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::Captured,
         Self::RingFull,
         Self::Fault,
@@ -61,8 +63,9 @@ impl Counter {
         Self::NoState,
         Self::CloseLost,
         Self::ProcessLost,
-        Self::LostRequestStarts,
-        Self::LostResponseStarts,
+        Self::LostRequestsIn,
+        Self::LostRequestsOut,
+        Self::LostResponses,
     ];
 
     /// Entries of the counter map: events at `2 * n`, bytes at `2 * n + 1`.
@@ -88,8 +91,9 @@ impl Counter {
             Self::NoState => "no_state",
             Self::CloseLost => "close_lost",
             Self::ProcessLost => "process_lost",
-            Self::LostRequestStarts => "lost_request_starts",
-            Self::LostResponseStarts => "lost_response_starts",
+            Self::LostRequestsIn => "lost_requests_in",
+            Self::LostRequestsOut => "lost_requests_out",
+            Self::LostResponses => "lost_responses",
         }
     }
 
@@ -115,8 +119,9 @@ impl Counter {
             Self::NoState => "socket state not allocated: the kernel is out of memory",
             Self::CloseLost => "ends of connections not reported: ring buffer full",
             Self::ProcessLost => "process starts or exits not reported: ring buffer full",
-            Self::LostRequestStarts => "requests among the lost records",
-            Self::LostResponseStarts => "responses among the lost records",
+            Self::LostRequestsIn => "requests among the lost records, at the server's end",
+            Self::LostRequestsOut => "requests among the lost records, at the client's end",
+            Self::LostResponses => "responses among the lost records, both ends",
         }
     }
 }

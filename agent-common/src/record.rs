@@ -99,8 +99,8 @@ pub struct ChunkHeader {
     pub offset: u32,
     /// Stream bytes that this record stands for; those after the first `captured` were not captured.
     pub length: u32,
-    /// Records of this connection and direction that could not be sent so far and began like a message (wraps).
-    pub lost_starts: u32,
+    /// Zero.
+    pub reserved2: u32,
 }
 
 /// Addresses of a connection, as the socket sees it. IPv4 as v4-mapped.
@@ -191,8 +191,6 @@ pub struct CloseRecord {
     pub bytes_acked: u64,
     /// Sequence number after the last byte read by the process.
     pub receive_end: u32,
-    /// As [`ChunkHeader::lost_starts`], for [`Direction::In`] and [`Direction::Out`].
-    pub lost_starts: [u32; 2],
     /// Zero.
     pub reserved2: u32,
 }
@@ -242,12 +240,12 @@ pub struct ExitRecord {
 
 const _: () = {
     assert!(size_of::<ChunkHeader>() == 40 && offset_of!(ChunkHeader, connection) == 8);
-    assert!(offset_of!(ChunkHeader, pid) == 24 && offset_of!(ChunkHeader, lost_starts) == 36);
+    assert!(offset_of!(ChunkHeader, pid) == 24 && offset_of!(ChunkHeader, length) == 32);
     assert!(size_of::<Tuple>() == 36 && offset_of!(Tuple, local_port) == 32);
     assert!(size_of::<Owner>() == 48 && offset_of!(Owner, uid) == 24 && offset_of!(Owner, comm) == 32);
     assert!(size_of::<OpenRecord>() == 112 && offset_of!(OpenRecord, tuple) == 28);
     assert!(offset_of!(OpenRecord, owner) == 64);
-    assert!(size_of::<CloseRecord>() == 64 && offset_of!(CloseRecord, receive_end) == 48);
+    assert!(size_of::<CloseRecord>() == 56 && offset_of!(CloseRecord, receive_end) == 48);
     assert!(
         size_of::<ExecRecord>() == 64 + EXEC_FILE_BYTES + EXEC_ARGS_BYTES
             && offset_of!(ExecRecord, file) == 64

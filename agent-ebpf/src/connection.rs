@@ -37,8 +37,7 @@ pub mod flags {
     pub const ANNOUNCED: u8 = 2;
 }
 
-/// State of a connection. Two threads of a process may change it at once; everything that must be exact is added to atomically, the
-/// rest only steers how much is captured.
+/// State of a connection. Two threads of a process may change it at once; it only steers how much is captured.
 #[derive(Clone, Copy)]
 #[repr(C)]
 pub struct Connection {
@@ -65,8 +64,6 @@ pub struct Connection {
     pub reserved: [u8; 2],
     /// Bytes captured of each turn by order of user space; 0: as in the settings.
     pub turn_bytes_max: u32,
-    /// Lost records that began like a message, by direction.
-    pub lost_starts: [u32; 2],
     /// The socket's cookie.
     pub cookie: u64,
 }
@@ -87,7 +84,6 @@ impl Connection {
             skipping: [0; 2],
             reserved: [0; 2],
             turn_bytes_max: 0,
-            lost_starts: [0; 2],
             cookie,
         }
     }

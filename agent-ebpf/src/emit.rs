@@ -34,23 +34,11 @@ pub struct Piece {
     pub length: u32,
     /// Sequence number of the first.
     pub offset: u32,
-    /// Lost so far, see `ChunkHeader`.
-    pub lost_starts: u32,
     /// `Direction`.
     pub direction: u8,
     /// `chunk_flags`.
     pub flags: u8,
-    pub reserved: [u8; 6],
-}
-
-/// What became of a piece, as [`send_piece`] returns it.
-pub mod outcome {
-    /// It is in the ring buffer.
-    pub const SENT: u32 = 0;
-    /// The ring buffer was full.
-    pub const LOST: u32 = 1;
-    /// The same, and a message began with the piece.
-    pub const LOST_START: u32 = 2;
+    pub reserved: [u8; 2],
 }
 
 #[inline(always)]
@@ -72,7 +60,7 @@ fn fill<const N: usize>(piece: &Piece) -> bool {
         (*header).pid = owner::pid();
         (*header).offset = piece.offset;
         (*header).length = piece.length;
-        (*header).lost_starts = piece.lost_starts;
+        (*header).reserved2 = 0;
         if N > 0 {
             // Clamped, hidden from the optimiser, then masked: the form of a bound that the verifiers of all kernels accept.
             let wanted = u64::from(piece.bytes);
@@ -92,7 +80,7 @@ fn fill<const N: usize>(piece: &Piece) -> bool {
     true
 }
 
-/// Sends one piece; an [`outcome`].
+/// Sends one piece, or counts it as lost. Always 0: global functions return a number.
 ///
 /// A global function: verified once, by itself, instead of again for each state of each caller. That is why it takes plain memory, and
 /// why the null check that no caller needs is there.
@@ -101,7 +89,7 @@ fn fill<const N: usize>(piece: &Piece) -> bool {
 pub extern "C" fn send_piece(piece: *const Piece) -> u32 {
     // SAFETY: every caller passes a whole Piece; the verifier checks that.
     let Some(piece) = (unsafe { piece.as_ref() }) else {
-        return outcome::LOST;
+        return 0;
     };
     let sent = match piece.bytes {
         0 => fill::<0>(piece),
@@ -111,31 +99,39 @@ pub extern "C" fn send_piece(piece: *const Piece) -> u32 {
         1024..4096 => fill::<4096>(piece),
         _ => fill::<{ CHUNK_BYTES_MAX + 1 }>(piece),
     };
-    if sent { outcome::SENT } else { turn_away(piece) }
+    if !sent {
+        turn_away(piece);
+    }
+    0
 }
 
-/// Counts a piece for which there is no room; an [`outcome`]. Global, as [`send_piece`].
+/// Counts a piece for which there is no room, and whether a message began with it. Global, as [`send_piece`].
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn turn_away(piece: *const Piece) -> u32 {
     // SAFETY: as in `send_piece`.
     let Some(piece) = (unsafe { piece.as_ref() }) else {
-        return outcome::LOST;
+        return 0;
     };
     count(Counter::RingFull, u64::from(piece.length));
     if piece.bytes == 0 {
-        return outcome::LOST;
+        return 0;
     }
     let seen = sniff_at(piece.address, u64::from(piece.bytes));
-    if seen == Sniff::Request as u32 {
-        count(Counter::LostRequestStarts, 0);
-        outcome::LOST_START
-    } else if seen == Sniff::Response as u32 {
-        count(Counter::LostResponseStarts, 0);
-        outcome::LOST_START
-    } else {
-        outcome::LOST
+    if seen == Sniff::Response as u32 {
+        count(Counter::LostResponses, 0);
+    } else if seen == Sniff::Request as u32 {
+        let received = piece.direction == Direction::In as u8;
+        count(
+            if received {
+                Counter::LostRequestsIn
+            } else {
+                Counter::LostRequestsOut
+            },
+            0,
+        );
     }
+    0
 }
 
 /// What the first bytes at a user address look like: a `Sniff` as a number. Global, as [`send_piece`].
@@ -214,7 +210,6 @@ pub fn close(connection: &Connection, totals: &Totals) {
         (*close).bytes_received = totals.bytes_received;
         (*close).bytes_acked = totals.bytes_acked;
         (*close).receive_end = totals.end[Direction::In as usize];
-        (*close).lost_starts = connection.lost_starts;
         (*close).reserved2 = 0;
     }
     record.submit(NO_WAKEUP);

@@ -11,7 +11,7 @@ use crate::{
     arch::{Buffer, Syscall},
     connection::{self, Connection, flags, index, mode},
     count::count,
-    emit::{self, Piece, outcome},
+    emit::{self, Piece},
     filter::{self, Verdict},
     kernel::{OFF_TCP_COPIED_SEQ, OFF_TCP_WRITE_SEQ, Socket},
     maps::CONTROL,
@@ -56,8 +56,6 @@ struct Cursor {
     skip: u64,
     /// Bytes still to capture.
     left: u64,
-    /// The worst that became of a piece.
-    outcome: u32,
     piece: Piece,
 }
 
@@ -166,10 +164,9 @@ fn wanted<const TRUSTED: bool>(
         bytes: 0,
         length,
         offset: start,
-        lost_starts: connection.lost_starts[index(direction)],
         direction: direction as u8,
         flags: chunk_flags,
-        reserved: [0; 6],
+        reserved: [0; 2],
     };
     let mut cursor = Cursor {
         vector: 0,
@@ -178,7 +175,7 @@ fn wanted<const TRUSTED: bool>(
         available: 0,
         skip: u64::from(skip),
         left: 0,
-        outcome: outcome::SENT,
+
         piece,
     };
     let reason = match call() {
@@ -222,17 +219,18 @@ fn wanted<const TRUSTED: bool>(
     let whole = left == length && left <= CHUNK_BYTES_MAX as u32 && skip == 0 && cursor.vector_length == 0;
     if connection.flags & flags::ANNOUNCED == 0 && !emit::open(transfer.socket, connection) {
         // The piece cannot go ahead of the announcement.
-        return lost(connection, direction, emit::turn_away(&raw const piece));
+        emit::turn_away(&raw const piece);
+        return;
     }
     if left == 0 || whole {
         // Everything in one record, the common case; or nothing but the news that bytes went by.
-        return lost(connection, direction, emit::send_piece(&raw const piece));
+        emit::send_piece(&raw const piece);
+        return;
     }
     piece.length = 0;
     cursor.piece = piece;
     cursor.left = u64::from(left);
     walk::<TRUSTED>(&mut cursor);
-    lost(connection, direction, cursor.outcome);
     // What the pieces did not cover: capped bytes, or parts beyond the limit.
     let covered = cursor.piece.offset.wrapping_sub(start);
     if covered < length {
@@ -247,15 +245,6 @@ fn wanted<const TRUSTED: bool>(
         };
         count(reason, u64::from(piece.length));
         emit::send_piece(&raw const piece);
-    }
-}
-
-/// Remembers that a message's beginning was lost. Each direction has its own word, and bytes of one direction move one call at a time.
-#[inline(always)]
-fn lost(connection: &mut Connection, direction: Direction, outcome: u32) {
-    if outcome == outcome::LOST_START {
-        let slot = &mut connection.lost_starts[index(direction)];
-        *slot = slot.wrapping_add(1);
     }
 }
 
@@ -417,10 +406,7 @@ unsafe extern "C" fn step(_: u32, cursor: *mut c_void) -> i64 {
     cursor.piece.address = cursor.address;
     cursor.piece.bytes = bytes as u32;
     cursor.piece.length = bytes as u32;
-    let outcome = emit::send_piece(&raw const cursor.piece);
-    if outcome != outcome::SENT {
-        cursor.outcome = outcome;
-    }
+    emit::send_piece(&raw const cursor.piece);
     cursor.piece.flags = 0;
     cursor.piece.offset = cursor.piece.offset.wrapping_add(bytes as u32);
     cursor.address += bytes;

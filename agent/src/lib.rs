@@ -4,4 +4,6 @@ pub mod attribution;
 pub mod budget;
 pub mod export;
 pub mod loader;
+pub mod source;
 pub mod spool;
+pub mod tracker;

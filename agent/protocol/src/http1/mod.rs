@@ -4,8 +4,10 @@
 //! went missing, what may still be joined. See [`Connection`].
 
 mod body;
+mod call;
 mod chunked;
 mod connection;
+mod feed;
 mod framing;
 mod head;
 mod lenient;
@@ -14,6 +16,7 @@ mod proxy;
 mod reader;
 mod request;
 mod response;
+mod resync;
 #[cfg(test)]
 mod tests;
 

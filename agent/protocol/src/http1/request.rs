@@ -1,13 +1,14 @@
 //! The request direction.
 
 use super::body::{BodyReader, Read};
-use super::connection::{Connection, Place, ProtocolHint, Step};
+use super::call::Loss;
+use super::connection::{Connection, ProtocolHint};
+use super::feed::{Place, Step};
 use super::framing::{Asked, Facts, Framing};
 use super::head::{Bad, RequestHead};
-use super::pairing::Loss;
 use super::proxy::{self, Found};
 use super::reader::{Begin, HeadStep, Open, Partial, State};
-use crate::{Body, Direction, Exchange, Flags, Request};
+use crate::{Body, Direction, Exchange, Flags, Nanos, Request};
 
 /// Begin of the HTTP/2 preface up to where it is no HTTP/1 request line.
 const HTTP2_START_LINE: &[u8] = b"PRI * HTTP/2";
@@ -123,7 +124,6 @@ impl Connection {
             State::Head(partial) => partial.begin,
             _ => self.begin(Direction::Request, place),
         };
-        self.request.last_byte = place.time;
         match self.request.head::<RequestHead>(data, begin, &self.limits) {
             HeadStep::More(used) => Step::Used(used),
             HeadStep::Complete {
@@ -138,7 +138,7 @@ impl Connection {
                 }
                 self.counters.lenient_heads += u64::from(lenient);
                 self.request.state = State::Between;
-                self.request_begun(head, begin, begin.offset, place.offset + used as u64);
+                self.request_begun(head, begin, place.offset + used as u64, place.time);
                 Step::Used(used)
             }
             HeadStep::Bad { bad, begin, seen } => {
@@ -171,8 +171,9 @@ impl Connection {
         }
     }
 
-    /// A request's head was read: it lasts from `offset` to `end`.
-    fn request_begun(&mut self, head: RequestHead, begin: Begin, offset: u64, end: u64) {
+    /// A request's head was read, up to stream offset `end` at `time`.
+    fn request_begun(&mut self, head: RequestHead, begin: Begin, end: u64, time: Nanos) {
+        let offset = begin.offset;
         self.spoke_http = true;
         self.counters.requests += 1;
         if begin.tentative {
@@ -180,6 +181,7 @@ impl Connection {
             self.end_open(Direction::Request, offset);
         }
         self.request.flags = Flags::default();
+        self.request.last_byte = time;
         let facts = Facts::of(&head.headers);
         let framing = facts.request(head.version, &mut self.counters);
         let asked = Asked::by(&head.method);
@@ -195,7 +197,7 @@ impl Connection {
                 head_bytes: end - offset,
                 body: Body::default(),
                 first_byte: begin.time,
-                last_byte: self.request.last_byte,
+                last_byte: time,
             },
             response: None,
             flags: Flags::default(),

@@ -1,10 +1,11 @@
 //! The response direction.
 
 use super::body::{BodyReader, Read};
-use super::connection::{Connection, Place, ProtocolHint, Step};
+use super::call::{Answer, Assign, Loss};
+use super::connection::{Connection, ProtocolHint};
+use super::feed::{Place, Step};
 use super::framing::{Asked, Facts, Framing};
 use super::head::{Bad, ResponseHead};
-use super::pairing::{Answer, Assign, Loss};
 use super::reader::{HeadStep, Open, Received, State};
 use crate::{Body, Direction, Flags, Response};
 

@@ -40,7 +40,7 @@ fn split(items: &[Item], lengths: &[usize]) -> Vec<Item> {
 fn direction(item: &Item) -> Direction {
     match item {
         Item::Sent(sent) => sent.direction,
-        Item::LeftOut(direction, _) | Item::Finish(direction, _) => *direction,
+        Item::LeftOut(direction, _) | Item::Passed(direction, ..) | Item::Finish(direction, _) => *direction,
     }
 }
 
@@ -111,6 +111,15 @@ fn length(items: &[Item], wanted: Direction) -> u64 {
         _ => None,
     };
     items.iter().filter_map(sent).sum()
+}
+
+/// When the last byte before stream offset `to` was sent.
+fn time_of(items: &[Item], wanted: Direction, to: u64) -> u64 {
+    let sent = |item: &Item| match item {
+        Item::Sent(sent) if sent.direction == wanted && sent.offset < to => Some(sent.time),
+        _ => None,
+    };
+    items.iter().filter_map(sent).max().unwrap_or_default()
 }
 
 /// No exchange is wrong: each is one of the whole conversation's, and the same if it says that it is complete.
@@ -204,13 +213,24 @@ proptest! {
         request: bool,
         range: (Index, Index),
         lengths in prop::collection::vec(1_usize..90, 1..20),
+        told in prop::option::of(any::<bool>()),
     ) {
         let items = &conversation.script.items;
         let direction = which(request);
         let (from, to) = bounds(&range, length(items, direction));
         let seen = if conversation.habit == Habit::Bursts(1) { 0 } else { conversation.plain };
         prop_assume!(from >= length(&items[..seen], direction));
-        let played = play(&split(&cut(items, direction, from, to), &lengths), limits(), Start::Fresh);
+        let mut left = split(&cut(items, direction, from, to), &lengths);
+        // The caller may know that the bytes were left out on purpose.
+        let next = left.iter().position(|item| match item {
+            Item::Sent(sent) => sent.direction == direction && sent.offset >= to,
+            other => self::direction(other) == direction,
+        });
+        if let (Some(at_once), Some(at)) = (told, next) {
+            let time = time_of(items, direction, to);
+            left.insert(at, if at_once { Item::Passed(direction, to, time) } else { Item::LeftOut(direction, to) });
+        }
+        let played = play(&left, limits(), Start::Fresh);
         check_none_is_wrong(&played, &whole(&conversation))?;
     }
 

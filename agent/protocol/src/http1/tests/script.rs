@@ -35,6 +35,7 @@ impl std::fmt::Debug for Sent {
 pub(super) enum Item {
     Sent(Sent),
     LeftOut(Direction, u64),
+    Passed(Direction, u64, Nanos),
     Finish(Direction, Option<u64>),
 }
 
@@ -142,6 +143,7 @@ pub(super) fn play(items: &[Item], limits: Limits, start: Start) -> Played {
                 connection.segment(*direction, *offset, *time, data, *boundary);
             }
             Item::LeftOut(direction, until) => connection.left_out(*direction, *until),
+            Item::Passed(direction, until, time) => connection.passed(*direction, *until, *time),
             Item::Finish(direction, offset) => connection.finish(*direction, *offset, 1 << 40),
         }
         exchanges.extend(std::iter::from_fn(|| connection.poll()));

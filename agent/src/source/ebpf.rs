@@ -1,0 +1,195 @@
+//! Records of the ring buffer, read without trust: a record that is too short or of an unknown kind is none.
+
+use std::mem::offset_of;
+
+use agent_common::{
+    ChunkHeader, CloseRecord, Direction, ExecRecord, ExitRecord, Kind, OpenRecord, Owner, Role, Tuple,
+    open_flags,
+};
+
+use super::{Chunk, Close, Event, Open};
+use crate::attribution::{ExecFacts, ProcessHint};
+
+/// Little-endian fields of a record (eBPF runs in the byte order of the host; all supported ones are little-endian).
+#[derive(Clone, Copy)]
+struct Fields<'a>(&'a [u8]);
+
+impl<'a> Fields<'a> {
+    fn array<const N: usize>(self, at: usize) -> Option<[u8; N]> {
+        self.0.get(at..)?.first_chunk::<N>().copied()
+    }
+
+    fn u8(self, at: usize) -> Option<u8> {
+        self.0.get(at).copied()
+    }
+
+    fn u16(self, at: usize) -> Option<u16> {
+        self.array(at).map(u16::from_le_bytes)
+    }
+
+    fn u32(self, at: usize) -> Option<u32> {
+        self.array(at).map(u32::from_le_bytes)
+    }
+
+    fn u64(self, at: usize) -> Option<u64> {
+        self.array(at).map(u64::from_le_bytes)
+    }
+
+    fn bytes(self, at: usize, length: usize) -> Option<&'a [u8]> {
+        self.0.get(at..at.checked_add(length)?)
+    }
+
+    fn owner(self, at: usize) -> Option<ProcessHint> {
+        Some(ProcessHint {
+            pid: self.u32(at + offset_of!(Owner, pid))?,
+            start_ns: self.u64(at + offset_of!(Owner, start_ns))?,
+            ppid: self.u32(at + offset_of!(Owner, parent_pid))?,
+            uid: self.u32(at + offset_of!(Owner, uid))?,
+            cgroup_id: self.u64(at + offset_of!(Owner, cgroup))?,
+            netns: self.u32(at + offset_of!(Owner, netns))?,
+            comm: self.array(at + offset_of!(Owner, comm))?,
+        })
+    }
+
+    fn tuple(self, at: usize) -> Option<Tuple> {
+        Some(Tuple {
+            local: self.array(at + offset_of!(Tuple, local))?,
+            remote: self.array(at + offset_of!(Tuple, remote))?,
+            local_port: self.u16(at + offset_of!(Tuple, local_port))?,
+            remote_port: self.u16(at + offset_of!(Tuple, remote_port))?,
+        })
+    }
+}
+
+/// The event in a record. `None` for one that this program does not understand.
+#[must_use]
+pub fn parse(record: &[u8]) -> Option<Event<'_>> {
+    let fields = Fields(record);
+    match Kind::from_u8(fields.u8(0)?)? {
+        Kind::Chunk => chunk(fields).map(Event::Chunk),
+        Kind::Open => open(fields).map(Event::Open),
+        Kind::Close => close(fields).map(Event::Close),
+        Kind::Exec => exec(fields).map(Event::Exec),
+        Kind::Exit => Some(Event::Exit {
+            pid: fields.u32(offset_of!(ExitRecord, pid))?,
+            start_ns: fields.u64(offset_of!(ExitRecord, start_ns))?,
+        }),
+    }
+}
+
+fn chunk(fields: Fields<'_>) -> Option<Chunk<'_>> {
+    let captured = fields.u32(offset_of!(ChunkHeader, captured))?;
+    Some(Chunk {
+        connection: fields.u64(offset_of!(ChunkHeader, connection))?,
+        time_ns: fields.u64(offset_of!(ChunkHeader, time_ns))?,
+        direction: match fields.u8(offset_of!(ChunkHeader, direction))? {
+            0 => Direction::In,
+            1 => Direction::Out,
+            _ => return None,
+        },
+        flags: fields.u8(offset_of!(ChunkHeader, flags))?,
+        pid: fields.u32(offset_of!(ChunkHeader, pid))?,
+        offset: fields.u32(offset_of!(ChunkHeader, offset))?,
+        length: fields.u32(offset_of!(ChunkHeader, length))?.max(captured),
+        data: fields.bytes(size_of::<ChunkHeader>(), captured as usize)?,
+    })
+}
+
+fn open(fields: Fields<'_>) -> Option<Open> {
+    let fresh = fields.u8(offset_of!(OpenRecord, flags))? & open_flags::FRESH != 0;
+    let base = [
+        fields.u32(offset_of!(OpenRecord, receive_base))?,
+        fields.u32(offset_of!(OpenRecord, send_base))?,
+    ];
+    Some(Open {
+        connection: fields.u64(offset_of!(OpenRecord, connection))?,
+        time_ns: fields.u64(offset_of!(OpenRecord, time_ns))?,
+        role: match fields.u8(offset_of!(OpenRecord, role))? {
+            1 => Role::Client,
+            2 => Role::Server,
+            _ => Role::Unknown,
+        },
+        base: fresh.then_some(base),
+        tuple: fields.tuple(offset_of!(OpenRecord, tuple))?,
+        owner: fields.owner(offset_of!(OpenRecord, owner))?,
+    })
+}
+
+fn close(fields: Fields<'_>) -> Option<Close> {
+    Some(Close {
+        connection: fields.u64(offset_of!(CloseRecord, connection))?,
+        time_ns: fields.u64(offset_of!(CloseRecord, time_ns))?,
+        end: [
+            fields.u32(offset_of!(CloseRecord, receive_end))?,
+            fields.u32(offset_of!(CloseRecord, send_end))?,
+        ],
+        bytes_received: fields.u64(offset_of!(CloseRecord, bytes_received))?,
+    })
+}
+
+fn exec(fields: Fields<'_>) -> Option<ExecFacts> {
+    let file = usize::from(fields.u16(offset_of!(ExecRecord, file_bytes))?);
+    let args = usize::from(fields.u16(offset_of!(ExecRecord, args_bytes))?);
+    Some(ExecFacts {
+        hint: fields.owner(offset_of!(ExecRecord, owner))?,
+        filename: fields.bytes(offset_of!(ExecRecord, file), file)?.to_vec(),
+        args: fields.bytes(offset_of!(ExecRecord, args), args)?.to_vec(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(header: &[(usize, &[u8])], size: usize, payload: &[u8]) -> Vec<u8> {
+        let mut bytes = vec![0; size];
+        for (at, field) in header {
+            bytes[*at..at + field.len()].copy_from_slice(field);
+        }
+        bytes.extend_from_slice(payload);
+        bytes
+    }
+
+    #[test]
+    fn a_chunk() {
+        let bytes = record(
+            &[
+                (0, &[Kind::Chunk as u8, 1, 3]),
+                (offset_of!(ChunkHeader, captured), &5_u32.to_le_bytes()),
+                (offset_of!(ChunkHeader, connection), &77_u64.to_le_bytes()),
+                (offset_of!(ChunkHeader, offset), &9_u32.to_le_bytes()),
+                (offset_of!(ChunkHeader, length), &8_u32.to_le_bytes()),
+            ],
+            size_of::<ChunkHeader>(),
+            b"helloPADDING",
+        );
+        let Some(Event::Chunk(chunk)) = parse(&bytes) else {
+            panic!("not a chunk")
+        };
+        assert_eq!(
+            (chunk.connection, chunk.offset, chunk.length, chunk.data),
+            (77, 9, 8, &b"hello"[..])
+        );
+        assert_eq!((chunk.direction, chunk.flags), (Direction::Out, 3));
+    }
+
+    #[test]
+    fn what_is_cut_or_unknown_is_none() {
+        let whole = record(
+            &[
+                (0, &[Kind::Chunk as u8, 0]),
+                (offset_of!(ChunkHeader, captured), &4_u32.to_le_bytes()),
+            ],
+            size_of::<ChunkHeader>(),
+            b"abcd",
+        );
+        for length in 0..whole.len() {
+            assert!(parse(&whole[..length]).is_none(), "{length}");
+        }
+        assert!(parse(&whole).is_some());
+        assert!(parse(&[9; 200]).is_none());
+        for kind in 0..=8 {
+            let _ = parse(&[kind; 1000]);
+        }
+    }
+}

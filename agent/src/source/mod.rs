@@ -1,0 +1,78 @@
+//! Where bytes come from. The live kernel is one source; every source gives the same [`Event`]s.
+
+pub mod ebpf;
+
+use agent_common::{Direction, Role, Tuple};
+
+use crate::attribution::{ExecFacts, ProcessHint};
+
+/// What a source tells the tracker. Times are nanoseconds of the source's clock (live: monotonic).
+#[derive(Debug)]
+pub enum Event<'a> {
+    /// A connection that looks like HTTP.
+    Open(Open),
+    /// Bytes.
+    Chunk(Chunk<'a>),
+    /// A connection's end.
+    Close(Close),
+    /// A process started a program.
+    Exec(ExecFacts),
+    /// A process ended.
+    Exit {
+        /// Process.
+        pid: u32,
+        /// Its start, boot-time clock.
+        start_ns: u64,
+    },
+}
+
+/// See [`agent_common::OpenRecord`].
+#[derive(Clone, Debug)]
+pub struct Open {
+    /// Connection.
+    pub connection: u64,
+    /// When.
+    pub time_ns: u64,
+    /// Which end, if known.
+    pub role: Role,
+    /// First sequence numbers received and sent; `None` for a connection joined late.
+    pub base: Option<[u32; 2]>,
+    /// Addresses.
+    pub tuple: Tuple,
+    /// Process.
+    pub owner: ProcessHint,
+}
+
+/// See [`agent_common::ChunkHeader`].
+#[derive(Clone, Copy, Debug)]
+pub struct Chunk<'a> {
+    /// Connection.
+    pub connection: u64,
+    /// When.
+    pub time_ns: u64,
+    /// Which way, seen from the socket.
+    pub direction: Direction,
+    /// [`agent_common::chunk_flags`].
+    pub flags: u8,
+    /// Process.
+    pub pid: u32,
+    /// Sequence number of the first byte.
+    pub offset: u32,
+    /// Stream bytes, at least `data.len()`.
+    pub length: u32,
+    /// The first of them.
+    pub data: &'a [u8],
+}
+
+/// See [`agent_common::CloseRecord`].
+#[derive(Clone, Copy, Debug)]
+pub struct Close {
+    /// Connection.
+    pub connection: u64,
+    /// When.
+    pub time_ns: u64,
+    /// Sequence numbers after the last byte received and sent.
+    pub end: [u32; 2],
+    /// `tcp_sock.bytes_received`; a FIN counts one.
+    pub bytes_received: u64,
+}

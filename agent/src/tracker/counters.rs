@@ -1,0 +1,53 @@
+//! What the tracker counts.
+
+macro_rules! counters {
+    ($($(#[$doc:meta])* $name:ident,)*) => {
+        /// Counts since the start.
+        #[derive(Clone, Debug, Default, PartialEq, Eq)]
+        pub struct Counters {
+            $($(#[$doc])* pub $name: u64,)*
+        }
+
+        impl Counters {
+            /// Name and value of every counter.
+            pub fn named(&self) -> impl Iterator<Item = (&'static str, u64)> {
+                [$((stringify!($name), self.$name),)*].into_iter()
+            }
+        }
+    };
+}
+
+counters! {
+    /// Connections announced by the source.
+    connections_opened,
+    /// Connections that ended.
+    connections_closed,
+    /// Connections that were given up because nothing was heard of them for the idle time.
+    connections_idle,
+    /// Connections beyond the limit, not tracked.
+    connections_beyond_limit,
+    /// Connections left out by the policy's filter.
+    connections_filtered,
+    /// Connections that turned out to speak something else (HTTP/2, WebSocket, a tunnel, not HTTP).
+    connections_other_protocol,
+    /// Records of connections that are not tracked.
+    chunks_untracked,
+    /// Records before it was known which end is the client.
+    chunks_unoriented,
+    /// Records that came out of order and waited.
+    chunks_held,
+    /// Bytes of records.
+    bytes,
+    /// Stretches of bytes that were lost on the way.
+    gaps,
+    /// Bytes in them.
+    gap_bytes,
+    /// Exchanges.
+    exchanges,
+    /// Exchanges seen at the client's end whose server's end is on this node too: recorded there.
+    exchanges_joined,
+    /// Orders to the programs to skip the rest of a body.
+    skips_ordered,
+    /// Records that could not be understood.
+    records_invalid,
+}

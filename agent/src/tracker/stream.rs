@@ -1,0 +1,212 @@
+//! One direction of a connection: 32-bit sequence numbers to stream offsets, records of several CPUs into order.
+
+use std::collections::BTreeMap;
+
+/// Records that wait for earlier ones, per direction. Beyond, what is missing counts as lost.
+const HELD_MAX: usize = 32;
+/// Their bytes.
+const HELD_BYTES_MAX: usize = 128 << 10;
+/// Where the offsets of a stream begin that was joined late: far enough from 0 that what was sent before fits below.
+const LATE_START: u64 = 1 << 40;
+
+/// A record, in stream offsets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Segment<D> {
+    /// First byte.
+    pub offset: u64,
+    /// Bytes that it stands for.
+    pub length: u32,
+    /// When.
+    pub time_ns: u64,
+    /// Begins a turn.
+    pub turn_start: bool,
+    /// What is missing at its end was left out on purpose.
+    pub on_purpose: bool,
+    /// The first bytes.
+    pub data: D,
+}
+
+impl<D> Segment<D> {
+    /// After its last byte.
+    pub fn end(&self) -> u64 {
+        self.offset + u64::from(self.length)
+    }
+}
+
+/// State of a direction.
+#[derive(Debug)]
+pub struct Stream {
+    /// Sequence number of offset 0 (fresh) or of `LATE_START`.
+    base: Option<u32>,
+    start: u64,
+    /// Offset after the last record that was passed on.
+    next: u64,
+    held: BTreeMap<u64, Segment<Vec<u8>>>,
+    held_bytes: usize,
+    /// Drain round in which the oldest held record came.
+    held_since: u64,
+    /// Skipping was ordered up to here.
+    pub skip_to: u64,
+}
+
+impl Stream {
+    /// `base`: sequence number of the first byte ever, if it was seen.
+    pub fn new(base: Option<u32>) -> Self {
+        let start = if base.is_some() { 0 } else { LATE_START };
+        Self {
+            base,
+            start,
+            next: start,
+            held: BTreeMap::new(),
+            held_bytes: 0,
+            held_since: 0,
+            skip_to: 0,
+        }
+    }
+
+    /// Stream offset of a sequence number near the present place. The first one seen of a stream joined late defines it.
+    pub fn offset(&mut self, sequence: u32) -> u64 {
+        let base = *self.base.get_or_insert(sequence);
+        let expected = base.wrapping_add((self.next - self.start) as u32);
+        let ahead = sequence.wrapping_sub(expected) as i32;
+        self.next.saturating_add_signed(i64::from(ahead))
+    }
+
+    /// Sequence number of a stream offset; `None` before anything was seen.
+    pub fn sequence(&self, offset: u64) -> Option<u32> {
+        self.base
+            .map(|base| base.wrapping_add(offset.wrapping_sub(self.start) as u32))
+    }
+
+    /// Offset after the last record that was passed on.
+    pub const fn next(&self) -> u64 {
+        self.next
+    }
+
+    /// A record that begins at `next` or continues what was skipped by order may pass; an earlier part missing, it waits.
+    pub fn is_next<D>(&self, segment: &Segment<D>) -> bool {
+        segment.offset <= self.next.max(self.skip_to)
+    }
+
+    /// Notes that a record was passed on.
+    pub fn passed<D>(&mut self, segment: &Segment<D>) {
+        self.next = self.next.max(segment.end());
+    }
+
+    /// Lets a record wait. False when there is no room: then what is missing is lost, and everything held goes on.
+    pub fn hold(&mut self, segment: Segment<&[u8]>, round: u64) -> bool {
+        if self.held.is_empty() {
+            self.held_since = round;
+        }
+        self.held_bytes += segment.data.len();
+        self.held.insert(
+            segment.offset,
+            Segment {
+                data: segment.data.to_vec(),
+                offset: segment.offset,
+                length: segment.length,
+                time_ns: segment.time_ns,
+                turn_start: segment.turn_start,
+                on_purpose: segment.on_purpose,
+            },
+        );
+        self.held.len() <= HELD_MAX && self.held_bytes <= HELD_BYTES_MAX
+    }
+
+    /// The next held record, if its turn has come, or if `give_up`.
+    pub fn release(&mut self, give_up: bool) -> Option<Segment<Vec<u8>>> {
+        let (offset, segment) = self.held.first_key_value()?;
+        if !give_up && !self.is_next(segment) {
+            return None;
+        }
+        let offset = *offset;
+        let segment = self.held.remove(&offset)?;
+        self.held_bytes -= segment.data.len();
+        Some(segment)
+    }
+
+    /// Whether records have waited for a whole drain round: all CPUs' earlier records have been seen, what is missing is lost.
+    pub fn overdue(&self, round: u64) -> bool {
+        !self.held.is_empty() && round > self.held_since + 1
+    }
+
+    /// Whether any record waits.
+    pub fn holds(&self) -> bool {
+        !self.held.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn segment(offset: u64, data: &[u8]) -> Segment<&[u8]> {
+        Segment {
+            offset,
+            length: data.len() as u32,
+            time_ns: 0,
+            turn_start: false,
+            on_purpose: false,
+            data,
+        }
+    }
+
+    #[test]
+    fn offsets_go_on_beyond_32_bits() {
+        let mut stream = Stream::new(Some(u32::MAX - 9));
+        assert_eq!(stream.offset(u32::MAX - 9), 0);
+        stream.passed(&segment(0, &[0; 20]));
+        assert_eq!(stream.offset(10), 20, "the sequence number has wrapped");
+        for i in 0..5 {
+            let at = stream.next();
+            let wide = Segment {
+                length: 1 << 30,
+                ..segment(at, b"")
+            };
+            stream.passed(&wide);
+            let sequence = stream.sequence(stream.next()).unwrap();
+            assert_eq!(stream.offset(sequence), 20 + ((i + 1) << 30));
+        }
+    }
+
+    #[test]
+    fn a_late_stream_begins_where_it_is_first_seen() {
+        let mut stream = Stream::new(None);
+        let first = stream.offset(1000);
+        stream.passed(&segment(first, b"0123456789"));
+        assert_eq!(stream.offset(1010), first + 10);
+        assert_eq!(
+            stream.offset(900),
+            first - 100,
+            "an earlier record that came late"
+        );
+        assert_eq!(stream.sequence(first + 10), Some(1010));
+    }
+
+    #[test]
+    fn records_wait_for_earlier_ones() {
+        let mut stream = Stream::new(Some(0));
+        assert!(!stream.is_next(&segment(5, b"world")));
+        assert!(stream.hold(segment(5, b"world"), 1));
+        assert_eq!(stream.release(false), None);
+        assert!(!stream.overdue(2) && stream.overdue(3));
+        stream.passed(&segment(0, b"hello"));
+        assert_eq!(stream.release(false).unwrap().data, b"world");
+        assert!(!stream.overdue(9));
+    }
+
+    #[test]
+    fn holding_is_bounded() {
+        let mut stream = Stream::new(Some(0));
+        let room = (1..)
+            .take_while(|i| stream.hold(segment(i * 10, b"x"), 0))
+            .count();
+        assert_eq!(room, HELD_MAX);
+        assert_eq!(stream.release(true).unwrap().offset, 10);
+        let mut stream = Stream::new(Some(0));
+        let large = vec![0; HELD_BYTES_MAX / 2];
+        assert!(stream.hold(segment(1, &large), 0));
+        assert!(stream.hold(segment(1 << 20, &large), 0));
+        assert!(!stream.hold(segment(2 << 20, b"x"), 0));
+    }
+}
