@@ -115,6 +115,11 @@ proptest! {
                     connection.segment(which(request), offset, time, &data, boundary);
                 }
                 Act::LeftOut { request, by } => connection.left_out(which(request), by),
+                Act::Passed { request, by } => {
+                    let end = &mut ends[usize::from(!request)];
+                    *end = end.saturating_add(by);
+                    connection.passed(which(request), *end, 30);
+                }
                 Act::Finish { request, known } => {
                     let end = known.then_some(ends[usize::from(!request)]);
                     connection.finish(which(request), end, 60);
