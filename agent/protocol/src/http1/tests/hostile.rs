@@ -61,6 +61,10 @@ enum Act {
         request: bool,
         by: u64,
     },
+    Passed {
+        request: bool,
+        by: u64,
+    },
     Finish {
         request: bool,
         known: bool,
@@ -74,6 +78,8 @@ fn act() -> impl Strategy<Value = Act> {
         20 => (any::<bool>(), skew, 0_u64..50, any::<bool>(), bytes())
             .prop_map(|(request, skew, time, turn, data)| Act::Send { request, skew, time, turn, data }),
         1 => (any::<bool>(), any::<u64>()).prop_map(|(request, by)| Act::LeftOut { request, by }),
+        1 => (any::<bool>(), prop_oneof![0_u64..100, any::<u64>()])
+            .prop_map(|(request, by)| Act::Passed { request, by }),
         1 => (any::<bool>(), any::<bool>()).prop_map(|(request, known)| Act::Finish { request, known }),
     ]
 }
