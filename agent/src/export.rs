@@ -201,7 +201,11 @@ impl Exporter {
             }
         }
         shared.update(|status| status.link = Link::Stopped);
-        let backlog = spool.lock().backlog();
+        let backlog = {
+            let mut spool = spool.lock();
+            spool.remember_done();
+            spool.backlog()
+        };
         if backlog.in_memory > 0 {
             tracing::error!(
                 batches = backlog.in_memory,

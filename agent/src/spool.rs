@@ -406,7 +406,8 @@ impl Spool {
         had
     }
 
-    fn remember_done(&mut self) {
+    /// Writes down what is delivered, so that another run does not send it again. Happens now and then by itself.
+    pub fn remember_done(&mut self) {
         self.removed_since_remembered = 0;
         let first = self.entries.values().find_map(|entry| match entry.store {
             Store::Disk(place) => Some(place),
@@ -468,7 +469,6 @@ impl Spool {
     }
 }
 
-/// Remembers what is delivered, so that the next run sends as little as possible again.
 impl Drop for Spool {
     fn drop(&mut self) {
         self.remember_done();
