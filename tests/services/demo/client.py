@@ -34,8 +34,9 @@ class Connection:
             self.connection.request(method, path, body, headers, encode_chunked=chunked)
             response = self.connection.getresponse()
             content = response.read()
-            return response.status, json.loads(content) if content.startswith((b"{", b"[")) else None
-        except (http.client.HTTPException, OSError):
+            is_json = response.getheader("content-type") == "application/json" and content
+            return response.status, json.loads(content) if is_json else None
+        except (http.client.HTTPException, OSError, ValueError):
             self.connection.close()
             return None, None
 

@@ -39,7 +39,7 @@ def pay(order_id, amount):
             connection.request("POST", "/v1/payments", body, {"content-type": "application/json"})
             response = connection.getresponse()
             return response.status, json.loads(response.read())
-        except (http.client.HTTPException, OSError):
+        except (http.client.HTTPException, OSError, ValueError):
             connection.close()
             payments.connection = None
     return 502, {"error": "payments cannot be reached"}

@@ -183,6 +183,13 @@ fn linker_build(linker: &Linker, feature: &str, llvm: &Path, llvm_major: u32) ->
         invocations: vec![
             Invocation::new(["mkdir", "-p", &text(&lib)]),
             Invocation::new(["ln", "-sfn", &text(llvm), &text(&lib.join("libLLVM.so"))]),
+            // Under its own name too, which the linker asks for when it starts: rustup's LLVM is on no search path.
+            Invocation::new([
+                "ln",
+                "-sfn",
+                &text(llvm),
+                &text(&lib.join(llvm.file_name().unwrap_or_default())),
+            ]),
             install,
         ],
         services: Vec::new(),
@@ -221,6 +228,7 @@ mod tests {
         for part in [
             "$ mkdir -p /c/llvm/lib\n",
             "$ ln -sfn /lib/libLLVM.so.22.1 /c/llvm/lib/libLLVM.so\n",
+            "$ ln -sfn /lib/libLLVM.so.22.1 /c/llvm/lib/libLLVM.so.22.1\n",
             "--version 0.13.0 --no-default-features --features llvm-22 --locked --force --root /c/tools\n",
             "LLVM_PREFIX=/c/llvm",
         ] {
