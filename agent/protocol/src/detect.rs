@@ -34,6 +34,12 @@ pub fn looks_like(data: &[u8]) -> StartLine {
     if let Some(found) = preface(data) {
         return found;
     }
+    // Empty lines before a request line are allowed (RFC 9112 2.2).
+    let empty = data
+        .iter()
+        .take_while(|&&byte| matches!(byte, b'\r' | b'\n'))
+        .count();
+    let data = data.get(empty..).unwrap_or_default();
     match (status_line(data), request_line(data)) {
         (Line::Whole, _) => StartLine::Response,
         (_, Line::Whole | Line::Plausible) => StartLine::Request,
@@ -210,6 +216,8 @@ mod tests {
         (b"PRI * HTTP/2.0\r\n", StartLine::Http2Preface),
         (b"PROXY TCP4 1.2.3.4 5.6.7.8 1 2\r\n", StartLine::ProxyHeader),
         (b"\r\n\r\n\0\r\nQUIT\n\x21\x11", StartLine::ProxyHeader),
+        (b"\r\nGET / HTTP/1.1\r\n", StartLine::Request),
+        (b"\r\n\r\n\r\n", StartLine::TooShort),
         (b"", StartLine::TooShort),
         (b"G", StartLine::TooShort),
         (b"GET", StartLine::TooShort),

@@ -116,7 +116,7 @@ impl Connection {
                 },
             );
         } else {
-            self.feed(direction, offset, time, data, boundary);
+            self.feed(direction, offset, time, data, boundary, None);
         }
         self.pump();
     }

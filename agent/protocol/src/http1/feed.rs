@@ -40,6 +40,7 @@ impl Connection {
         }
     }
 
+    /// Reads a segment. `held`: the bytes that `data` is, if they are kept already.
     pub(super) fn feed(
         &mut self,
         direction: Direction,
@@ -47,6 +48,7 @@ impl Connection {
         time: Nanos,
         data: &[u8],
         boundary: Boundary,
+        held: Option<&Bytes>,
     ) {
         let reader = self.reader(direction);
         let next = *reader.next.get_or_insert(offset);
@@ -57,6 +59,9 @@ impl Connection {
         let offset = offset.max(next);
         if offset > next {
             self.miss(direction, next, offset);
+        }
+        if direction == Direction::Request {
+            self.pairing.requests_seen_until(time);
         }
         if boundary == Boundary::TurnStart && repeated == 0 {
             let reader = self.reader(direction);
@@ -92,7 +97,8 @@ impl Connection {
                     } else {
                         Boundary::Continued
                     };
-                    let data = Bytes::copy_from_slice(rest);
+                    let copy = || Bytes::copy_from_slice(rest);
+                    let data = held.map_or_else(copy, |held| held.slice_ref(rest));
                     self.reader(direction).next = Some(place.offset);
                     self.hold_first(
                         direction,
@@ -108,9 +114,6 @@ impl Connection {
             }
         }
         self.reader(direction).next = Some(offset + data.len() as u64);
-        if direction == Direction::Request {
-            self.pairing.requests_seen_until(time);
-        }
     }
 
     /// What one direction's news mean for the other.
@@ -207,7 +210,7 @@ impl Connection {
                         boundary,
                         data,
                     } => {
-                        self.feed(direction, offset, time, &data, boundary);
+                        self.feed(direction, offset, time, &data, boundary, Some(&data));
                     }
                     Held::Passed { until, time } => self.pass(direction, until, time),
                     Held::Finish { final_offset, time } => self.end(direction, final_offset, time),

@@ -8,7 +8,12 @@
 //! - no request was lost in between, which only the next bytes of the request direction can tell. Until they come, what
 //!   was paired is kept back; if they tell of a loss, the pairs are withdrawn.
 //!
-//! So after a loss there are fewer exchanges, and marked ones, never wrong pairs.
+//! Where counting and turn agree because all bytes were seen or left out on purpose, and only the end of a message could
+//! not be told, there is nothing to confirm.
+//!
+//! So after a loss there are fewer exchanges, and marked ones, not wrong pairs. What this cannot see is a client that never
+//! waited before the loss, whose habit shows only in what was lost, and that from then on keeps exactly in time with the
+//! server.
 
 use std::collections::VecDeque;
 
