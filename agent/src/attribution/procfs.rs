@@ -98,7 +98,7 @@ impl ProcFs {
             pid,
             start_ns: stat.start_ticks.saturating_mul(self.tick_ns),
             ppid: stat.ppid,
-            uid: dir.effective_uid()?,
+            uid: dir.real_uid()?,
             cgroup_id: dir.cgroup().map_or(0, |facts| cgroup_id_of(&facts)),
             netns: dir.netns().unwrap_or(0),
             comm,
@@ -135,8 +135,8 @@ impl ProcDir {
         parse_ns_link(&target)
     }
 
-    /// `Uid:` line of `status`: real, effective, saved, file system.
-    pub(super) fn effective_uid(&self) -> Option<u32> {
+    /// `Uid:` line of `status`: real, effective, saved, file system. Records carry the real one.
+    pub(super) fn real_uid(&self) -> Option<u32> {
         let text = self.read("status", STATUS_BYTES_MAX)?;
         let line = text
             .split(|b| *b == b'\n')
@@ -226,7 +226,7 @@ mod tests {
         let dir = proc_fs.open(pid).unwrap();
         let exe = dir.executable().unwrap();
         assert_eq!(exe, std::env::current_exe().unwrap().into_os_string().into_vec());
-        assert_eq!(hint.uid, nix::unistd::geteuid().as_raw());
+        assert_eq!(hint.uid, nix::unistd::getuid().as_raw());
         assert_eq!(hint.ppid, u32::try_from(nix::unistd::getppid().as_raw()).unwrap());
         assert_eq!(
             u64::from(hint.netns),

@@ -3,6 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use super::cgroup::CgroupFacts;
 use super::cgroups::Cgroups;
@@ -21,6 +22,8 @@ use super::workloads::{Member, Workloads};
 const EXECUTABLE_BYTES_MAX: usize = 1024;
 /// A process is looked at again after this, ns: its exec event may have been lost.
 const RECHECK_NS: u64 = 60_000_000_000;
+/// A process whose records change is looked at again at most this often, ns: the threads of one may differ for good.
+const RECHECK_CHANGED_NS: u64 = 1_000_000_000;
 /// A container without a name is looked up again after this, ns: its engine may have been slower than it.
 const RENAME_NS: u64 = 60_000_000_000;
 
@@ -134,13 +137,17 @@ impl Attribution {
         self.expire(now_ns);
         let key = self.key(hint);
         if let Some(entry) = self.processes.get(&key) {
-            let fresh = entry.exited || now_ns.saturating_sub(entry.checked_ns) < RECHECK_NS;
-            if fresh && unchanged(&entry.process, hint) {
+            let interval_ns = if unchanged(&entry.process, hint) {
+                RECHECK_NS
+            } else {
+                RECHECK_CHANGED_NS
+            };
+            if entry.exited || now_ns.saturating_sub(entry.checked_ns) < interval_ns {
                 entry
                     .process
                     .workload
                     .seen_ns
-                    .fetch_max(now_ns, std::sync::atomic::Ordering::Relaxed);
+                    .fetch_max(now_ns, Ordering::Relaxed);
                 return Arc::clone(&entry.process);
             }
         }
@@ -452,11 +459,10 @@ impl Attribution {
     }
 }
 
-/// Also true when the record does not know: zero says nothing.
+/// Also true when the record does not know the cgroup. The network namespace is the thread's and may differ from record to
+/// record in one that serves several.
 fn unchanged(process: &Process, hint: &ProcessHint) -> bool {
-    process.uid == hint.uid
-        && (hint.cgroup_id == 0 || process.cgroup_id == hint.cgroup_id)
-        && (hint.netns == 0 || process.netns == hint.netns)
+    process.uid == hint.uid && (hint.cgroup_id == 0 || process.cgroup_id == hint.cgroup_id)
 }
 
 fn of_process(process: &Process) -> ProcessHint {
@@ -492,3 +498,7 @@ fn exec_path(facts: &ExecFacts) -> &[u8] {
 #[cfg(test)]
 #[path = "table_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "table_limit_tests.rs"]
+mod limit_tests;

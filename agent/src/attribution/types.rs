@@ -22,7 +22,7 @@ pub struct ProcessHint {
     pub start_ns: u64,
     /// Thread group id of the parent, 0 when unknown.
     pub ppid: u32,
-    /// Effective user id.
+    /// Real user id in the initial user namespace, as `bpf_get_current_uid_gid` gives it.
     pub uid: u32,
     /// Id of the cgroup in the v2 hierarchy (1 for its root), 0 when unknown.
     pub cgroup_id: u64,
@@ -229,7 +229,7 @@ pub struct Process {
     pub unit: Option<String>,
     /// Cgroup id (v2 hierarchy), 0 when unknown.
     pub cgroup_id: u64,
-    /// Inode of the network namespace, 0 when unknown.
+    /// Inode of the network namespace in the record that it was described for, 0 when unknown. A connection's own counts.
     pub netns: u32,
     /// What it belongs to.
     pub workload: Arc<Workload>,
