@@ -113,14 +113,25 @@ pub(crate) fn classify(raw: &[u8]) -> Shape<'_> {
         Some(text) => text,
         None => return Shape::Typed(SegmentType::Encoded),
     };
-    let allowed = literal_allowed(&text);
-    if allowed && let Some(kind) = literal(&text) {
+    if may_be_word(text.as_bytes())
+        && literal_allowed(&text)
+        && let Some(kind) = literal(&text)
+    {
         return match kind {
             WordKind::Route => Shape::Route(text),
             _ => Shape::Plausible(text),
         };
     }
     Shape::Typed(type_of(&text))
+}
+
+/// Most digits of a literal: vocabulary and versions have up to three in a part.
+const LITERAL_DIGITS_MAX: usize = 6;
+
+/// A quick look that spares numbers, UUIDs and hashes the closer one.
+fn may_be_word(text: &[u8]) -> bool {
+    let digits = text.iter().filter(|byte| byte.is_ascii_digit()).count();
+    digits <= LITERAL_DIGITS_MAX && digits < text.len()
 }
 
 /// Percent-decoding where it is safe: the result is UTF-8 without a slash, a percent sign or a control character, so

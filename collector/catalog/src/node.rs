@@ -1,6 +1,7 @@
 //! The node's side: counts increments in bounded memory, gives them away as deltas.
 
 use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
 
 use crate::delta::{Counts, DeltaRecord, MINUTE_US, Standing};
@@ -57,13 +58,20 @@ pub struct Recorded {
 /// What this node learnt since it last said so.
 #[derive(Debug)]
 pub struct NodeCatalog {
-    limits: Limits,
     apis: HashMap<ApiKey, NodeApi>,
     /// APIs of each workload and side.
     hosts: HashMap<(String, Side), usize>,
+    shared: Shared,
+}
+
+/// What all APIs of a node have in common.
+#[derive(Debug)]
+struct Shared {
+    limits: Limits,
     leaves: usize,
     repeats: Repeats,
     folded: Folded,
+    /// Canonical bytes of the leaf at hand; kept to save the allocation.
     canonical: Vec<u8>,
 }
 
@@ -71,9 +79,29 @@ pub struct NodeCatalog {
 struct NodeApi {
     host: Arc<str>,
     seed: u64,
-    leaves: HashMap<LeafId, NodeLeaf>,
+    leaves: HashMap<LeafId, NodeLeaf, BuildHasherDefault<LeafHasher>>,
     /// Leaves by standing and coarseness.
     classes: [[usize; 4]; 2],
+}
+
+/// Takes the first eight bytes of a [`LeafId`], which is a hash already. How many leaves could be made to collide is bounded
+/// by [`Limits::leaves`].
+#[derive(Debug, Default)]
+struct LeafHasher(u64);
+
+impl Hasher for LeafHasher {
+    fn write(&mut self, bytes: &[u8]) {
+        if let Some(first) = bytes.first_chunk() {
+            self.0 = u64::from_be_bytes(*first);
+        }
+    }
+
+    /// Length prefixes say nothing here.
+    fn write_usize(&mut self, _: usize) {}
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
 }
 
 #[derive(Debug)]
@@ -97,29 +125,33 @@ struct NodeRecord {
 impl NodeCatalog {
     /// An empty catalog.
     pub fn new(limits: Limits) -> Self {
-        Self {
+        let shared = Shared {
             repeats: Repeats::new(
                 limits.literal_calls,
                 limits.words_per_position,
                 limits.repeated_words,
             ),
             limits,
-            apis: HashMap::new(),
-            hosts: HashMap::new(),
             leaves: 0,
             folded: Folded::default(),
             canonical: Vec::new(),
+        };
+        Self {
+            apis: HashMap::new(),
+            hosts: HashMap::new(),
+            shared,
         }
     }
 
     /// Counts one call.
     pub fn observe(&mut self, api: &ApiKey, observation: &Observation<'_>) -> Recorded {
         // Keys of `apis` are normalised, so a key that is found needs no normalisation.
-        if self.apis.contains_key(api) {
-            return self.observe_in(api, observation);
+        if let Some(known) = self.apis.get_mut(api) {
+            return known.observe(observation, &mut self.shared);
         }
         let key = self.place(api, observation.weight);
-        self.observe_in(&key, observation)
+        let placed = self.apis.get_mut(&key).expect("`place` inserted it");
+        placed.observe(observation, &mut self.shared)
     }
 
     /// The API that takes the calls of `api`, made if need be.
@@ -130,7 +162,7 @@ impl NodeCatalog {
                 ..api.clone()
             },
             None => {
-                self.folded.add(Fold::InvalidHost, weight);
+                self.shared.folded.add(Fold::InvalidHost, weight);
                 ApiKey {
                     host: ANY_HOST.to_owned(),
                     ..api.clone()
@@ -143,13 +175,13 @@ impl NodeCatalog {
                 .get(&(key.workload.clone(), key.side))
                 .copied()
                 .unwrap_or(0);
-            if hosts >= self.limits.hosts_per_workload && key.host != ANY_HOST {
-                self.folded.add(Fold::HostsPerWorkload, weight);
+            if hosts >= self.shared.limits.hosts_per_workload && key.host != ANY_HOST {
+                self.shared.folded.add(Fold::HostsPerWorkload, weight);
                 key.host = ANY_HOST.to_owned();
             }
         }
-        if !self.apis.contains_key(&key) && self.apis.len() >= self.limits.apis {
-            self.folded.add(Fold::Apis, weight);
+        if !self.apis.contains_key(&key) && self.apis.len() >= self.shared.limits.apis {
+            self.shared.folded.add(Fold::Apis, weight);
             key = ApiKey {
                 workload: "*".to_owned(),
                 host: ANY_HOST.to_owned(),
@@ -161,7 +193,7 @@ impl NodeCatalog {
             let api = NodeApi {
                 host: key.host.as_str().into(),
                 seed: seed_of(&key),
-                leaves: HashMap::new(),
+                leaves: HashMap::default(),
                 classes: [[0; 4]; 2],
             };
             self.apis.insert(key.clone(), api);
@@ -169,16 +201,77 @@ impl NodeCatalog {
         key
     }
 
-    fn observe_in(&mut self, key: &ApiKey, observation: &Observation<'_>) -> Recorded {
-        let Self {
+    /// Increments since the last call, sorted by API: one delta for each that had any, or several, see
+    /// [`Limits::records_per_delta`]. Forgets what has been idle.
+    pub fn take_delta(&mut self) -> Vec<ApiDelta> {
+        let crowded = self.shared.leaves > self.shared.limits.leaves / 2;
+        let idle_max = if crowded { 1 } else { IDLE_TAKES_MAX };
+        let mut deltas = Vec::new();
+        for (key, api) in &mut self.apis {
+            let mut records = api.take_records(idle_max).into_iter().peekable();
+            while records.peek().is_some() {
+                let records = records
+                    .by_ref()
+                    .take(self.shared.limits.records_per_delta.max(1))
+                    .collect();
+                deltas.push(ApiDelta {
+                    api: key.clone(),
+                    records,
+                });
+            }
+        }
+        let hosts = &mut self.hosts;
+        self.apis.retain(|key, api| {
+            let keep = !api.leaves.is_empty();
+            if !keep && let Some(count) = hosts.get_mut(&(key.workload.clone(), key.side)) {
+                *count = count.saturating_sub(1);
+            }
+            keep
+        });
+        hosts.retain(|_, count| *count > 0);
+        self.shared.leaves = self.apis.values().map(|api| api.leaves.len()).sum();
+        deltas.sort_by(|a, b| a.api.cmp(&b.api));
+        self.shared
+            .folded
+            .add(Fold::RepeatedWords, self.shared.repeats.take_forgotten());
+        deltas
+    }
+
+    /// Calls that each limit folded away so far, by the limit's name.
+    pub fn folded(&self) -> impl Iterator<Item = (&'static str, u64)> + '_ {
+        self.shared
+            .folded
+            .iter()
+            .map(|(fold, count)| (fold.name(), count))
+    }
+
+    /// Leaves held in memory.
+    pub fn leaves(&self) -> usize {
+        self.shared.leaves
+    }
+
+    /// APIs held in memory.
+    pub fn apis(&self) -> usize {
+        self.apis.len()
+    }
+}
+
+fn seed_of(key: &ApiKey) -> u64 {
+    let host =
+        xxhash_rust::xxh3::xxh3_64_with_seed(key.host.as_bytes(), matches!(key.side, Side::Client).into());
+    xxhash_rust::xxh3::xxh3_64_with_seed(key.workload.as_bytes(), host)
+}
+
+impl NodeApi {
+    /// Counts one call.
+    fn observe(&mut self, observation: &Observation<'_>, shared: &mut Shared) -> Recorded {
+        let Shared {
             limits,
-            apis,
+            leaves,
             repeats,
             folded,
             canonical,
-            leaves,
-            ..
-        } = self;
+        } = shared;
         let weight = observation.weight;
         let standing = Standing::of(observation.status);
         let served = standing == Standing::Served;
@@ -186,11 +279,10 @@ impl NodeCatalog {
         if method == Method::Other {
             folded.add(Fold::Methods, weight);
         }
-        let api = apis.get_mut(key).expect("`place` inserted it");
         let found = walk(
             observation.path,
             limits.depth.min(DEPTH_MAX),
-            api.seed,
+            self.seed,
             canonical,
             |parent, word| match repeats.judge(parent, word, served) {
                 Verdict::Literal => true,
@@ -215,9 +307,9 @@ impl NodeCatalog {
                 withheld = repeats.hand_over(private);
             }
         }
-        let id = api.leaf_for(canonical, standing, weight, limits, leaves, folded);
-        let host = api.host.clone();
-        let leaf = api.leaves.get_mut(&id).expect("`leaf_for` inserted it");
+        let id = self.leaf_for(canonical, standing, weight, limits, leaves, folded);
+        let host = self.host.clone();
+        let leaf = self.leaves.get_mut(&id).expect("`leaf_for` inserted it");
         let record = leaf.record(method, standing);
         record.counts.stats.observe(observation);
         record.counts.withheld = record.counts.withheld.saturating_add(withheld);
@@ -234,64 +326,6 @@ impl NodeCatalog {
         }
     }
 
-    /// Increments since the last call, sorted by API: one delta for each that had any, or several, see
-    /// [`Limits::records_per_delta`]. Forgets what has been idle.
-    pub fn take_delta(&mut self) -> Vec<ApiDelta> {
-        let crowded = self.leaves > self.limits.leaves / 2;
-        let idle_max = if crowded { 1 } else { IDLE_TAKES_MAX };
-        let mut deltas = Vec::new();
-        for (key, api) in &mut self.apis {
-            let mut records = api.take_records(idle_max).into_iter().peekable();
-            while records.peek().is_some() {
-                let records = records
-                    .by_ref()
-                    .take(self.limits.records_per_delta.max(1))
-                    .collect();
-                deltas.push(ApiDelta {
-                    api: key.clone(),
-                    records,
-                });
-            }
-        }
-        let hosts = &mut self.hosts;
-        self.apis.retain(|key, api| {
-            let keep = !api.leaves.is_empty();
-            if !keep && let Some(count) = hosts.get_mut(&(key.workload.clone(), key.side)) {
-                *count = count.saturating_sub(1);
-            }
-            keep
-        });
-        hosts.retain(|_, count| *count > 0);
-        self.leaves = self.apis.values().map(|api| api.leaves.len()).sum();
-        deltas.sort_by(|a, b| a.api.cmp(&b.api));
-        self.folded
-            .add(Fold::RepeatedWords, self.repeats.take_forgotten());
-        deltas
-    }
-
-    /// Calls that each limit folded away so far, by the limit's name.
-    pub fn folded(&self) -> impl Iterator<Item = (&'static str, u64)> + '_ {
-        self.folded.iter().map(|(fold, count)| (fold.name(), count))
-    }
-
-    /// Leaves held in memory.
-    pub fn leaves(&self) -> usize {
-        self.leaves
-    }
-
-    /// APIs held in memory.
-    pub fn apis(&self) -> usize {
-        self.apis.len()
-    }
-}
-
-fn seed_of(key: &ApiKey) -> u64 {
-    let host =
-        xxhash_rust::xxh3::xxh3_64_with_seed(key.host.as_bytes(), matches!(key.side, Side::Client).into());
-    xxhash_rust::xxh3::xxh3_64_with_seed(key.workload.as_bytes(), host)
-}
-
-impl NodeApi {
     /// The leaf that takes a call of the leaf with these canonical bytes: itself, or the first coarser one with room.
     fn leaf_for(
         &mut self,

@@ -6,6 +6,7 @@
 //! text only where it repeats. Everything else is never text.
 
 use std::collections::{HashMap, HashSet};
+use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::OnceLock;
 
 /// How likely text is a part of a route.
@@ -46,15 +47,32 @@ const ENDINGS: &[(&str, usize)] = &[
 ];
 
 struct Vocabulary {
-    words: HashSet<&'static str>,
+    words: HashSet<&'static str, BuildHasherDefault<WordHasher>>,
     /// log2 of the conditional probability of a letter after another (index 0: start of word), from the vocabulary itself.
     letters: [[f32; 27]; 27],
+}
+
+/// XXH3 of the word. The set is fixed, so nobody can make its words collide.
+#[derive(Default)]
+struct WordHasher(u64);
+
+impl Hasher for WordHasher {
+    fn write(&mut self, bytes: &[u8]) {
+        self.0 = xxhash_rust::xxh3::xxh3_64(bytes);
+    }
+
+    /// The terminator that `str` adds to its bytes.
+    fn write_u8(&mut self, _: u8) {}
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
 }
 
 fn vocabulary() -> &'static Vocabulary {
     static VOCABULARY: OnceLock<Vocabulary> = OnceLock::new();
     VOCABULARY.get_or_init(|| {
-        let words: HashSet<&'static str> = include_str!("words/route.txt").lines().collect();
+        let words: HashSet<&'static str, _> = include_str!("words/route.txt").lines().collect();
         let mut counts: HashMap<(u8, u8), f32> = HashMap::new();
         let mut totals = [0f32; 27];
         for word in &words {
