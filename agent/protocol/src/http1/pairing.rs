@@ -267,7 +267,7 @@ impl Pairing {
     }
 
     /// What was paired by its turn is certain.
-    pub(super) fn confirm(&mut self) {
+    fn confirm(&mut self) {
         self.unconfirmed = None;
         self.late = false;
         self.ready.extend(self.kept_back.drain(..));

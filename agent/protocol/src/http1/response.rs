@@ -158,7 +158,6 @@ impl Connection {
         self.response.flags = Flags::default();
         if let Some(hint) = switched(status, asked, &facts) {
             self.response_done(None);
-            self.pairing.confirm();
             self.leave(hint);
             return;
         }

@@ -88,9 +88,50 @@ fn pair() -> impl Strategy<Value = Pair> {
         })
 }
 
+/// How a connection stops being one for HTTP/1 requests.
+#[derive(Clone, Copy, Debug)]
+enum Ending {
+    Plain,
+    UntilClose,
+    Upgrade,
+    Connect,
+}
+
+fn ending() -> impl Strategy<Value = Ending> {
+    select(vec![
+        Ending::Plain,
+        Ending::UntilClose,
+        Ending::Upgrade,
+        Ending::Connect,
+    ])
+}
+
+fn end(script: Script, id: usize, ending: Ending) -> Script {
+    let upgrade = "Connection: Upgrade\r\nUpgrade: websocket\r\n";
+    match ending {
+        Ending::Plain => script,
+        Ending::UntilClose => script
+            .client(format!("GET /{id} HTTP/1.1\r\n\r\n"))
+            .server(format!("HTTP/1.1 200 Fine\r\nX-Id: {id}\r\n\r\nfor"))
+            .server("ever"),
+        Ending::Upgrade => script
+            .client(format!("GET /{id} HTTP/1.1\r\n{upgrade}\r\n"))
+            .server(format!("HTTP/1.1 101 Fine\r\nX-Id: {id}\r\n{upgrade}\r\n"))
+            .client("GET frame")
+            .server("HTTP/1.1 frame")
+            .client("frame"),
+        Ending::Connect => script
+            .client(format!("CONNECT /{id} HTTP/1.1\r\n\r\n"))
+            .server(format!("HTTP/1.1 200 Fine\r\nX-Id: {id}\r\n\r\n\x16\x03"))
+            .client("\x16\x03\x01")
+            .server("\x16"),
+    }
+}
+
 /// Conversations of clients with such a habit.
 pub(super) fn conversation(habit: impl Strategy<Value = Habit>) -> impl Strategy<Value = Conversation> {
-    (habit, prop::collection::vec(pair(), 1..12)).prop_map(|(habit, pairs)| play(habit, &pairs))
+    (habit, prop::collection::vec(pair(), 1..12), ending())
+        .prop_map(|(habit, pairs, ending)| play(habit, &pairs, ending))
 }
 
 pub(super) fn any_habit() -> impl Strategy<Value = Habit> {
@@ -101,7 +142,7 @@ pub(super) fn any_habit() -> impl Strategy<Value = Habit> {
     ]
 }
 
-fn play(habit: Habit, pairs: &[Pair]) -> Conversation {
+fn play(habit: Habit, pairs: &[Pair], ending: Ending) -> Conversation {
     let mut script = Script::default();
     let mut plain = 0;
     match habit {
@@ -141,7 +182,7 @@ fn play(habit: Habit, pairs: &[Pair]) -> Conversation {
     }
     Conversation {
         habit,
-        script: script.end(),
+        script: end(script, pairs.len(), ending).end(),
         plain,
     }
 }
