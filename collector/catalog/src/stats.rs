@@ -207,3 +207,76 @@ impl Merge for MinuteCounts {
         self.response_bytes_sum = self.response_bytes_sum.saturating_add(other.response_bytes_sum);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::node::tests::CALL;
+    use proptest::prelude::*;
+
+    type Call = (Option<u16>, Option<u64>, u64, u64, i64, u64);
+
+    fn of(calls: &[Call]) -> (Stats, MinuteCounts) {
+        let (mut stats, mut minute) = (Stats::default(), MinuteCounts::default());
+        for (status, latency_us, size, client, ts_us, weight) in calls {
+            let observation = Observation {
+                status: *status,
+                latency_us: *latency_us,
+                request_bytes: *size,
+                response_bytes: size.wrapping_mul(7),
+                client: *client,
+                ts_us: *ts_us,
+                weight: *weight,
+                ..CALL
+            };
+            stats.observe(&observation);
+            minute.observe(&observation);
+        }
+        (stats, minute)
+    }
+
+    fn calls() -> impl Strategy<Value = Vec<Call>> {
+        let status = prop::option::of(prop_oneof![90u16..620, Just(200)]);
+        let weight = prop_oneof![8 => 0u64..9, 1 => Just(u64::MAX)];
+        let call = (
+            status,
+            prop::option::of(any::<u64>()),
+            any::<u64>(),
+            0u64..99,
+            any::<i64>(),
+            weight,
+        );
+        prop::collection::vec(call, 0..30)
+    }
+
+    proptest! {
+        #[test]
+        fn merge_laws(a in calls(), b in calls(), c in calls()) {
+            fn check<M: Merge + Clone + PartialEq + std::fmt::Debug>(x: &M, y: &M, z: &M, both: &M) {
+                let merged = |p: &M, q: &M| { let mut r = p.clone(); r.merge(q); r };
+                assert_eq!(merged(x, y), merged(y, x));
+                assert_eq!(merged(&merged(x, y), z), merged(x, &merged(y, z)));
+                assert_eq!(&merged(x, &M::default()), x);
+                assert_eq!(&merged(&M::default(), x), x);
+                assert_eq!(&merged(x, y), both);
+            }
+            let both: Vec<Call> = a.iter().chain(&b).copied().collect();
+            let (x, y, z, both) = (of(&a), of(&b), of(&c), of(&both));
+            check(&x.0, &y.0, &z.0, &both.0);
+            check(&x.1, &y.1, &z.1, &both.1);
+        }
+    }
+
+    #[test]
+    fn classes() {
+        for (status, name) in [
+            (None, "none"),
+            (Some(99), "none"),
+            (Some(100), "1xx"),
+            (Some(599), "5xx"),
+            (Some(600), "none"),
+        ] {
+            assert_eq!(StatusClass::of(status).name(), name);
+        }
+    }
+}
