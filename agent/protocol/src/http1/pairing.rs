@@ -33,7 +33,7 @@ pub(super) struct Pairing {
     turns: Turns,
     /// Since when pairs rest on a turn and wait for the request direction to confirm that nothing is missing.
     unconfirmed: Option<Nanos>,
-    kept_back: Vec<Exchange>,
+    kept_back: VecDeque<Box<Call>>,
     late: bool,
     requests_over: bool,
     requests_complete: bool,
@@ -42,7 +42,7 @@ pub(super) struct Pairing {
     switch_unknown: bool,
     /// Pairs were withdrawn: the framing of the current response is as uncertain as they were.
     withdrawn: bool,
-    ready: VecDeque<Exchange>,
+    ready: VecDeque<Box<Call>>,
 }
 
 impl Pairing {
@@ -59,7 +59,7 @@ impl Pairing {
             answered: None,
             turns: Turns::default(),
             unconfirmed: None,
-            kept_back: Vec::new(),
+            kept_back: VecDeque::new(),
             late,
             requests_over: false,
             requests_complete: false,
@@ -71,7 +71,7 @@ impl Pairing {
     }
 
     pub(super) fn poll(&mut self) -> Option<Exchange> {
-        self.ready.pop_front()
+        self.ready.pop_front().map(|call| call.exchange)
     }
 
     /// Messages that are kept.
@@ -279,18 +279,20 @@ impl Pairing {
             return;
         }
         self.withdrawn = true;
-        for mut exchange in std::mem::take(&mut self.kept_back) {
-            unpair(&mut exchange, counters);
-            self.ready.push_back(exchange);
+        for mut call in std::mem::take(&mut self.kept_back) {
+            unpair(&mut call.exchange, counters);
+            self.ready.push_back(call);
         }
-        if let Some(Entry::Call(call)) = self.entries.front_mut()
-            && matches!(call.answer, Answer::Open | Answer::Done)
-        {
-            call.answer = Answer::Lost;
-            call.exchange.response = None;
-            call.exchange.flags.insert(Flags::GAP);
-            counters.pairings_withdrawn += 1;
-            counters.responses_without_request += 1;
+        if let Some(call) = self.front() {
+            call.interim = 0;
+            call.interim_first_byte = None;
+            if matches!(call.answer, Answer::Open | Answer::Done) {
+                call.answer = Answer::Lost;
+                call.exchange.response = None;
+                call.exchange.flags.insert(Flags::GAP);
+                counters.pairings_withdrawn += 1;
+                counters.responses_without_request += 1;
+            }
         }
         self.lose_step(Loss::Bytes);
         self.settle(counters);
@@ -309,7 +311,7 @@ impl Pairing {
                 _ => return,
             }
             if let Some(Entry::Call(call)) = self.entries.pop_front() {
-                self.emit(*call, counters);
+                self.emit(call, counters);
                 self.judge_turn();
             }
         }
@@ -324,48 +326,39 @@ impl Pairing {
             if !call.request_done {
                 call.exchange.flags.insert(Flags::TRUNCATED);
             }
-            self.emit(*call, counters);
+            self.emit(call, counters);
         }
     }
 
-    fn emit(&mut self, call: Call, counters: &mut Counters) {
-        let Call {
-            mut exchange,
-            answer,
-            switching,
-            resumed,
-            turn_inside,
-            ..
-        } = call;
+    fn emit(&mut self, mut call: Box<Call>, counters: &mut Counters) {
+        let exchange = &mut call.exchange;
         // The server spoke before the request was complete, and what it said then may be among what was lost.
-        if turn_inside
-            .zip(resumed)
-            .is_some_and(|(turn, answer)| turn < answer)
-        {
+        let spoke = call.turn_inside.zip(call.resumed);
+        if spoke.is_some_and(|(turn, answer)| turn < answer) {
             exchange.flags.insert(Flags::GAP);
         }
         if self.late {
             exchange.flags.insert(Flags::LATE_JOIN);
         }
         match &exchange.response {
-            Some(response) if answer == Answer::Done => {
+            Some(response) if call.answer == Answer::Done => {
                 self.answered = self.out_of_step.is_none().then_some(response.last_byte);
                 if self.unconfirmed.is_some() {
                     if self.kept_back.len() < self.limit {
-                        self.kept_back.push(exchange);
+                        self.kept_back.push_back(call);
                         return;
                     }
-                    unpair(&mut exchange, counters);
+                    unpair(exchange, counters);
                 }
             }
             _ => {
                 exchange.response = None;
                 exchange.flags.insert(Flags::UNPAIRED);
                 counters.requests_without_response += 1;
-                self.switch_unknown |= switching;
+                self.switch_unknown |= call.switching;
             }
         }
-        self.ready.push_back(exchange);
+        self.ready.push_back(call);
     }
 
     /// A request became the front: did the client wait for the answer before it?
