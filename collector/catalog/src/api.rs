@@ -10,10 +10,11 @@ use std::sync::{Arc, OnceLock};
 
 use crate::codec::{DecodeError, Reader, VERSION, Writer};
 use crate::delta::{Counts, Standing};
+use crate::endpoint::{self, Endpoint};
 use crate::limits::{Folded, Limits};
 use crate::segment::{Coarseness, LeafPath};
-use crate::stats::{Merge, Stats};
-use crate::template::{self, EndpointId, Templates};
+use crate::stats::Merge;
+use crate::template::Templates;
 use crate::{ApiDelta, ApiKey, LeafId, Method};
 
 /// Name of a record of an [`ApiCatalog`]: what a store keys its row by, next to the API.
@@ -43,26 +44,6 @@ pub struct Changes {
     pub removed: Vec<RecordKey>,
     /// Leaves of the delta or of the catalog that are gone, sorted.
     pub folded: Vec<FoldedLeaf>,
-}
-
-/// One endpoint of an API.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Endpoint {
-    /// Identity: hash of API, method and template with its parameters unnamed.
-    pub id: EndpointId,
-    /// Ids that this endpoint's parts had or would have under finer templates, sorted; at most
-    /// [`crate::ALIASES_MAX`] of them.
-    pub aliases: Vec<EndpointId>,
-    /// The method.
-    pub method: Method,
-    /// Path template, `/users/{user_id}`.
-    pub template: String,
-    /// Leaves that it is made of, sorted.
-    pub leaves: Vec<LeafId>,
-    /// Whether any call was answered other than 4xx. Otherwise it may be a scanner's invention.
-    pub confirmed: bool,
-    /// Everything known about its calls.
-    pub stats: Stats,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -324,7 +305,7 @@ impl ApiCatalog {
 
     /// The endpoints, sorted by template and method. A pure function of the merged state.
     pub fn endpoints(&self) -> Vec<Endpoint> {
-        template::endpoints(&self.api, &self.leaves, &self.templates())
+        endpoint::endpoints(&self.api, &self.leaves, &self.templates())
     }
 
     /// Template of one leaf; `None` when the leaf is not known.

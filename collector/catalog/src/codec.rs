@@ -43,7 +43,7 @@ pub enum DecodeError {
         /// The part being read.
         what: &'static str,
     },
-    /// A record of another API, or of a leaf that is no longer a valid one.
+    /// Bytes after the end.
     #[error("catalog encoding has {extra} bytes too many")]
     Trailing {
         /// Number of bytes after the end.

@@ -10,16 +10,11 @@
 //! - Only served calls teach; missed ones follow.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::fmt;
 
-use crate::api::{Endpoint, Leaf};
+use crate::api::Leaf;
 use crate::delta::Standing;
 use crate::segment::{LeafPath, Segment, SegmentType};
-use crate::stats::{Merge, Stats};
-use crate::{ApiKey, LeafId, Method, Side, words};
-
-/// Most aliases listed with one endpoint.
-pub const ALIASES_MAX: usize = 1024;
+use crate::{LeafId, Method, words};
 
 /// Plausible words at one position above which it is open.
 const OPEN_WORDS: usize = 12;
@@ -32,17 +27,6 @@ const STRONG_SHARE: u64 = 3;
 
 /// Plausible literals of one leaf whose generalisations are considered: 2^4 - 1 of them.
 const GENERALISED_MAX: usize = 4;
-
-/// Identity of an endpoint: XXH3-128 of API, method and template with its parameters unnamed, so that a better name for a
-/// parameter is not another endpoint.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct EndpointId(pub [u8; 16]);
-
-impl fmt::Display for EndpointId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
-    }
-}
 
 /// Template of one leaf.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -81,7 +65,8 @@ impl Templates {
         self.by_leaf.get(&leaf)
     }
 
-    fn of_record(&self, leaf: LeafId, method: Method, standing: Standing) -> Option<&Template> {
+    /// Template under which a record is counted.
+    pub(crate) fn of_record(&self, leaf: LeafId, method: Method, standing: Standing) -> Option<&Template> {
         let target = match standing {
             Standing::Served => self.accounted.get(&(leaf, method)).copied().unwrap_or(leaf),
             Standing::Missed => leaf,
@@ -92,7 +77,7 @@ impl Templates {
 
 /// The paths that `path` may have been counted under before its plausible words were literals: every non-empty choice of
 /// them replaced by free text. Of more than [`GENERALISED_MAX`] words all are replaced at once.
-fn generalisations(path: &LeafPath) -> Vec<LeafPath> {
+pub(crate) fn generalisations(path: &LeafPath) -> Vec<LeafPath> {
     let plausible: Vec<usize> = path
         .segments()
         .iter()
@@ -407,257 +392,12 @@ fn parameter_name(parent: Option<&str>, types: &BTreeSet<SegmentType>) -> String
     }
 }
 
-/// Id of an endpoint.
-fn endpoint_id(api: &ApiKey, method: Method, skeleton: &str) -> EndpointId {
-    let mut bytes = Vec::with_capacity(128);
-    for part in [
-        api.workload.as_str(),
-        api.host.as_str(),
-        method.as_str(),
-        skeleton,
-    ] {
-        bytes.extend_from_slice(&(part.len() as u32).to_be_bytes());
-        bytes.extend_from_slice(part.as_bytes());
-    }
-    bytes.push(matches!(api.side, Side::Client).into());
-    EndpointId(xxhash_rust::xxh3::xxh3_128(&bytes).to_be_bytes())
-}
-
 /// Skeleton of a leaf on its own: literals as they are.
-fn own_skeleton(path: &LeafPath) -> String {
+pub(crate) fn own_skeleton(path: &LeafPath) -> String {
     let part = |segment: &Segment| match segment {
         Segment::Literal(text) => Part::Literal(text.clone()),
         Segment::Typed(_) => Part::Parameter(BTreeSet::new()),
         Segment::Rest => Part::Rest,
     };
     render(&path.segments().iter().map(part).collect::<Vec<_>>()).skeleton
-}
-
-/// Endpoints, sorted by template and method.
-pub(crate) fn endpoints(
-    api: &ApiKey,
-    leaves: &HashMap<LeafId, Leaf>,
-    templates: &Templates,
-) -> Vec<Endpoint> {
-    let mut endpoints: BTreeMap<(&str, Method), Endpoint> = BTreeMap::new();
-    for (id, leaf) in leaves {
-        for ((method, standing), counts) in &leaf.records {
-            let Some(template) = templates.of_record(*id, *method, *standing) else {
-                continue;
-            };
-            let endpoint = endpoints
-                .entry((&template.skeleton, *method))
-                .or_insert_with(|| Endpoint {
-                    id: endpoint_id(api, *method, &template.skeleton),
-                    aliases: Vec::new(),
-                    method: *method,
-                    template: template.text.clone(),
-                    leaves: Vec::new(),
-                    confirmed: false,
-                    stats: Stats::default(),
-                });
-            endpoint.stats.merge(&counts.stats);
-            endpoint.confirmed |= *standing == Standing::Served;
-            endpoint.leaves.push(*id);
-        }
-    }
-    let mut endpoints: Vec<Endpoint> = endpoints.into_values().collect();
-    for endpoint in &mut endpoints {
-        endpoint.leaves.sort_unstable();
-        endpoint.leaves.dedup();
-    }
-    add_aliases(api, leaves, &mut endpoints);
-    endpoints.sort_unstable_by(|a, b| (&a.template, a.method).cmp(&(&b.template, b.method)));
-    endpoints
-}
-
-/// Lists with each endpoint the ids that its leaves had or would have alone and in every coarser form. An id that is an
-/// endpoint's own is nobody's alias; one that several endpoints could claim goes to that with the most calls.
-fn add_aliases(api: &ApiKey, leaves: &HashMap<LeafId, Leaf>, endpoints: &mut [Endpoint]) {
-    let own: BTreeSet<EndpointId> = endpoints.iter().map(|endpoint| endpoint.id).collect();
-    let mut owners: BTreeMap<EndpointId, (u64, EndpointId)> = BTreeMap::new();
-    let claims = |endpoint: &Endpoint| {
-        let paths = endpoint
-            .leaves
-            .iter()
-            .filter_map(|leaf| leaves.get(leaf))
-            .map(|leaf| &leaf.path);
-        let skeletons: BTreeSet<String> = paths
-            .flat_map(|path| {
-                std::iter::once(own_skeleton(path))
-                    .chain(generalisations(path).into_iter().map(|path| own_skeleton(&path)))
-            })
-            .collect();
-        let ids: BTreeSet<EndpointId> = skeletons
-            .iter()
-            .map(|text| endpoint_id(api, endpoint.method, text))
-            .collect();
-        ids.difference(&own)
-            .copied()
-            .take(ALIASES_MAX)
-            .collect::<Vec<_>>()
-    };
-    for endpoint in endpoints.iter_mut() {
-        endpoint.aliases = claims(endpoint);
-        let rank = (endpoint.stats.calls.total(), endpoint.id);
-        for alias in &endpoint.aliases {
-            let owner = owners.entry(*alias).or_insert(rank);
-            *owner = rank.max(*owner);
-        }
-    }
-    for endpoint in endpoints {
-        let id = endpoint.id;
-        endpoint
-            .aliases
-            .retain(|alias| owners.get(alias).is_some_and(|(_, owner)| *owner == id));
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use crate::{ApiCatalog, ApiKey, Limits, NodeCatalog, Observation, Side};
-
-    fn api() -> ApiKey {
-        ApiKey {
-            workload: "shop".into(),
-            host: "shop.test".into(),
-            side: Side::Server,
-        }
-    }
-
-    /// Templates with methods and calls after observing lines of `METHOD path status times`.
-    fn learn(lines: &[(&str, usize)]) -> Vec<String> {
-        let mut node = NodeCatalog::new(Limits::default());
-        for (line, times) in lines {
-            let mut words = line.split(' ');
-            let (method, path) = (words.next().unwrap(), words.next().unwrap());
-            let status = words.next().map_or(200, |status| status.parse().unwrap());
-            for _ in 0..*times {
-                node.observe(
-                    &api(),
-                    &Observation {
-                        method,
-                        path: path.as_bytes(),
-                        status: Some(status),
-                        ..crate::node::tests::CALL
-                    },
-                );
-            }
-        }
-        let mut catalog = ApiCatalog::new(api(), Limits::default());
-        for delta in node.take_delta() {
-            catalog.merge(&delta);
-        }
-        let endpoints = catalog.endpoints();
-        let ids: std::collections::BTreeSet<_> = endpoints.iter().map(|endpoint| endpoint.id).collect();
-        assert_eq!(ids.len(), endpoints.len(), "ids are unique");
-        for endpoint in &endpoints {
-            assert!(endpoint.aliases.iter().all(|alias| !ids.contains(alias)));
-            for leaf in &endpoint.leaves {
-                assert!(catalog.template_of(*leaf).is_some());
-            }
-        }
-        endpoints
-            .iter()
-            .map(|e| {
-                let mark = if e.confirmed { "" } else { " ?" };
-                format!("{} {} {}{mark}", e.method, e.template, e.stats.calls.total())
-            })
-            .collect()
-    }
-
-    #[test]
-    fn values_of_all_types_are_one_parameter() {
-        let uuid = "/users/f47ac10b-58cc-4372-a567-0e02b2c3d479";
-        let got = learn(&[
-            ("GET /users", 1),
-            ("GET /users/1", 1),
-            (&format!("GET {uuid}"), 1),
-            ("GET /users/me", 1),
-            ("POST /users/1/orders/7", 1),
-            ("GET /v1/7/8", 1),
-            ("GET /", 1),
-            ("GET /days/2024-01-31", 1),
-            ("OPTIONS *", 1),
-        ]);
-        assert_eq!(
-            got,
-            [
-                "OPTIONS * 1",
-                "GET / 1",
-                "GET /days/{date} 1",
-                "GET /users 1",
-                "GET /users/me 1",
-                "GET /users/{user_id} 2",
-                "POST /users/{user_id}/orders/{order_id} 1",
-                "GET /v1/{id}/{id_2} 1",
-            ]
-        );
-    }
-
-    #[test]
-    fn a_word_outside_the_vocabulary_becomes_one_literal_with_all_its_calls() {
-        assert_eq!(learn(&[("GET /flurbs", 1)]), ["GET /{text} 1"]);
-        assert_eq!(learn(&[("GET /flurbs", 2)]), ["GET /{text} 2"]);
-        assert_eq!(learn(&[("GET /flurbs", 5)]), ["GET /flurbs 5"]);
-        assert_eq!(
-            learn(&[
-                ("GET /flurbs", 9),
-                ("GET /flurbs/7", 9),
-                ("GET /flurbs/7/snorks", 9)
-            ]),
-            [
-                "GET /flurbs 9",
-                "GET /flurbs/{flurb_id} 9",
-                "GET /flurbs/{flurb_id}/snorks 9"
-            ]
-        );
-    }
-
-    #[test]
-    fn names_are_one_parameter() {
-        let names = [
-            "alice", "robert", "carol", "david", "erica", "frank", "gloria", "henry", "irena", "julia",
-            "karl", "laura", "martin", "nadia", "oscar", "petra",
-        ];
-        let lines: Vec<String> = names
-            .iter()
-            .map(|name| format!("GET /users/{name}/orders"))
-            .collect();
-        let mut lines: Vec<(&str, usize)> = lines.iter().map(|line| (line.as_str(), 3)).collect();
-        lines.push(("GET /users/me/settings", 40));
-        assert_eq!(
-            learn(&lines),
-            ["GET /users/me/settings 40", "GET /users/{user}/orders 48"]
-        );
-    }
-
-    #[test]
-    fn a_strong_word_stays_beside_values() {
-        let got = learn(&[
-            ("GET /users/alice", 2),
-            ("GET /users/robert", 1),
-            ("GET /users/carol", 1),
-            ("GET /users/snork", 60),
-        ]);
-        assert_eq!(got, ["GET /users/snork 58", "GET /users/{user} 6"]);
-    }
-
-    #[test]
-    fn missed_calls_follow_but_do_not_teach() {
-        let got = learn(&[
-            ("GET /users/1", 1),
-            ("GET /users/2 404", 1),
-            ("GET /admin/backup 404", 1),
-            ("GET /xyzzy 404", 9),
-        ]);
-        assert_eq!(
-            got,
-            [
-                "GET /admin/backup 1 ?",
-                "GET /users/{user_id} 2",
-                "GET /{text} 9 ?"
-            ]
-        );
-    }
 }
