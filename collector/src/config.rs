@@ -327,3 +327,95 @@ mod duration {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(text: &str) -> Result<Config, ConfigError> {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("config.toml");
+        std::fs::write(&path, text).unwrap();
+        Config::load(Some(&path))
+    }
+
+    #[test]
+    fn nothing_is_the_default_and_so_is_the_example() {
+        assert_eq!(load("").unwrap(), Config::default());
+        let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/eastwatch-collector.toml");
+        assert_eq!(Config::load(Some(&example)).unwrap(), Config::default());
+    }
+
+    #[test]
+    fn the_example_names_every_key() {
+        let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/eastwatch-collector.toml");
+        let text = std::fs::read_to_string(example).unwrap();
+        // The `Debug` form lists the fields; a key that has no default value in TOML stands as a comment.
+        let debug = format!("{:?}", Config::default());
+        let fields = debug
+            .split(['{', ','])
+            .filter_map(|part| part.split_once(": "))
+            .map(|(name, _)| name.trim());
+        let missing: Vec<_> = fields
+            .filter(|name| !text.contains(&format!("{name} = ")) && !text.contains(&format!("[{name}]")))
+            .collect();
+        assert_eq!(missing, Vec::<&str>::new());
+    }
+
+    #[test]
+    fn errors_name_the_key_the_place_and_the_remedy() {
+        for (text, words) in [
+            (
+                "[listen]\ngrcp = 1",
+                &["grcp", "config.toml", "grpc", "deploy/eastwatch-collector.toml"][..],
+            ),
+            ("[stroe]\n", &["stroe", "config.toml", "store"]),
+            (
+                "[store]\ncalls_max_rows = \"many\"",
+                &["store.calls_max_rows", "config.toml", "many"],
+            ),
+            (
+                "[store]\ncalls_max_age = \"soon\"",
+                &["store.calls_max_age", "`soon`", "15m"],
+            ),
+            (
+                "[listen]\nhttp = \"localhost\"",
+                &["listen.http", "socket address"],
+            ),
+            ("[store\n", &["config.toml", "TOML", "line 1"]),
+            (
+                "[store]\ncalls_max_rows = 0",
+                &["store.calls_max_rows", "at least 1"],
+            ),
+            ("[store]\nreaders = 65", &["store.readers", "at most 64"]),
+            (
+                "[listen]\ngrpc = \"0.0.0.0:4460\"",
+                &["listen.grpc", "0.0.0.0:4460", "listen.insecure"],
+            ),
+            (
+                "[listen]\nhttp = \"[::]:4461\"",
+                &["listen.http", "listen.insecure"],
+            ),
+        ] {
+            let message = load(text).unwrap_err().to_string();
+            assert!(
+                words.iter().all(|word| message.contains(word)),
+                "{text:?}: {message}"
+            );
+        }
+        let message = Config::load(Some(Path::new("no/such/file.toml")))
+            .unwrap_err()
+            .to_string();
+        assert!(
+            message.contains("no/such/file.toml") && message.contains("--config"),
+            "{message}"
+        );
+    }
+
+    #[test]
+    fn other_addresses_need_consent() {
+        let open = "[listen]\ngrpc = \"0.0.0.0:4460\"\nhttp = \"[::]:0\"\ninsecure = true";
+        assert!(load(open).is_ok());
+        assert!(load("[listen]\ngrpc = \"[::1]:0\"\nhttp = \"[::ffff:127.0.0.1]:0\"").is_ok());
+    }
+}

@@ -272,3 +272,13 @@ pub async fn get(collector: &Running, path: &str) -> (u16, serde_json::Value) {
     let status = response.status().as_u16();
     (status, response.json().await.unwrap())
 }
+
+/// Compares with a file of this crate; `BLESS=1` writes it instead.
+pub fn golden(file: &str, text: &str) {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(file);
+    if std::env::var_os("BLESS").is_some_and(|bless| bless == "1") {
+        std::fs::write(&path, text).unwrap();
+    }
+    let want = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(want == text, "{file} differs; BLESS=1 accepts this:\n{text}");
+}

@@ -97,3 +97,92 @@ pub(super) async fn no_sniff(request: Request, next: Next) -> Response {
     );
     response
 }
+
+#[cfg(test)]
+mod tests {
+    use std::future::pending;
+
+    use axum::Router;
+    use axum::body::Body;
+    use axum::middleware::from_fn_with_state;
+    use axum::routing::get;
+    use tokio::sync::Notify;
+    use tower::ServiceExt;
+
+    use super::*;
+
+    fn router(limits: &config::Http, metrics: &Arc<Metrics>, handler: axum::routing::MethodRouter) -> Router {
+        let limits = Limits::new(limits, Arc::clone(metrics));
+        Router::new()
+            .route("/", handler)
+            .layer(from_fn_with_state(limits, limit))
+    }
+
+    fn request() -> Request {
+        Request::new(Body::empty())
+    }
+
+    #[test]
+    fn requests_beyond_the_concurrency_are_refused_and_counted() {
+        crate::testing::run(async {
+            let metrics = Arc::new(Metrics::default());
+            let (entered, leave) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+            let handler = {
+                let (entered, leave) = (Arc::clone(&entered), Arc::clone(&leave));
+                get(async move || {
+                    entered.notify_one();
+                    leave.notified().await;
+                })
+            };
+            let limits = config::Http {
+                concurrency_max: 1,
+                ..config::Http::default()
+            };
+            let router = router(&limits, &metrics, handler);
+            let first = tokio::spawn(router.clone().oneshot(request()));
+            entered.notified().await;
+            let second = router.clone().oneshot(request()).await.unwrap();
+            assert_eq!(second.status(), StatusCode::SERVICE_UNAVAILABLE);
+            assert_eq!(metrics.dropped(Dropped::HttpConcurrency), 1);
+            leave.notify_one();
+            assert_eq!(first.await.unwrap().unwrap().status(), StatusCode::OK);
+            leave.notify_one();
+            assert_eq!(router.oneshot(request()).await.unwrap().status(), StatusCode::OK);
+        });
+    }
+
+    #[test]
+    fn bodies_beyond_the_limit_are_refused() {
+        crate::testing::run(async {
+            let limits = config::Http {
+                body_bytes_max: 10,
+                ..config::Http::default()
+            };
+            let router = router(&limits, &Arc::default(), get(async || ()));
+            for (length, status) in [("10", StatusCode::OK), ("11", StatusCode::PAYLOAD_TOO_LARGE)] {
+                let mut request = request();
+                request
+                    .headers_mut()
+                    .insert(header::CONTENT_LENGTH, HeaderValue::from_static(length));
+                assert_eq!(router.clone().oneshot(request).await.unwrap().status(), status);
+            }
+        });
+    }
+
+    #[test]
+    fn requests_beyond_their_time_are_given_up_and_counted() {
+        crate::testing::run(async {
+            let metrics = Arc::new(Metrics::default());
+            let limits = config::Http {
+                timeout: Duration::from_millis(10),
+                ..config::Http::default()
+            };
+            let router = router(&limits, &metrics, get(async || pending::<()>().await));
+            assert_eq!(
+                router.oneshot(request()).await.unwrap().status(),
+                StatusCode::GATEWAY_TIMEOUT
+            );
+            assert_eq!(metrics.dropped(Dropped::HttpTimeout), 1);
+        });
+    }
+}

@@ -11,6 +11,8 @@ mod error;
 mod limits;
 mod ops;
 mod params;
+#[cfg(test)]
+mod tests;
 mod workloads;
 
 use std::sync::Arc;

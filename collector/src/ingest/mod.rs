@@ -13,3 +13,12 @@ mod tests;
 pub use connected::Connected;
 pub use policy::{PolicyError, PolicyHub};
 pub use service::Ingest;
+
+/// A batch as the store gets it, for tests of stores.
+#[cfg(test)]
+pub(crate) fn decoded(batch: wire::v1::Batch, received: crate::timestamp::Timestamp) -> crate::store::Batch {
+    match decode::batch(batch, received, &crate::metrics::Metrics::default()) {
+        Ok(decoded) => decoded.batch,
+        Err(rejected) => panic!("{}", rejected.reason),
+    }
+}

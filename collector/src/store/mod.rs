@@ -5,6 +5,8 @@
 //! it removes.
 
 mod batch;
+#[cfg(test)]
+mod contract;
 mod error;
 mod filter;
 mod rows;

@@ -11,6 +11,8 @@ mod open;
 mod policies;
 mod readers;
 mod select;
+#[cfg(test)]
+mod tests;
 mod workloads;
 mod writer;
 

@@ -1,0 +1,158 @@
+//! Tables without lines or colour, and JSON.
+
+use std::io::Write;
+
+use comfy_table::{CellAlignment, ColumnConstraint, ContentArrangement, Table, TableStyle};
+use serde::Serialize;
+
+use super::args::Output;
+use super::client::CliError;
+use super::human::safe;
+
+/// Spaces between columns.
+const GAP: usize = 2;
+
+/// How an answer is shown.
+#[derive(Clone, Copy)]
+pub struct View {
+    /// Table or JSON.
+    pub output: Output,
+    /// Width of tables; the terminal's when `None`.
+    pub width: Option<u16>,
+}
+
+/// Where a column's texts stand.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Align {
+    /// Texts; they wrap where the table is too wide.
+    Left,
+    /// Times; they stay in one line.
+    Fixed,
+    /// Numbers; they stay in one line.
+    Right,
+}
+
+impl View {
+    /// Prints a value as JSON.
+    ///
+    /// # Errors
+    /// [`CliError::Print`]
+    pub fn json<T: Serialize>(&self, value: &T, out: &mut (dyn Write + Send)) -> Result<(), CliError> {
+        let text = serde_json::to_string_pretty(value).map_err(std::io::Error::from)?;
+        Ok(writeln!(out, "{text}")?)
+    }
+
+    /// Prints rows below their header. Columns that are empty in every row are left out; where the width does not do, those
+    /// less needed, the last named first.
+    ///
+    /// # Errors
+    /// [`CliError::Print`]
+    pub fn table<const N: usize>(
+        &self,
+        header: [(&str, Align); N],
+        less_needed: &[&str],
+        rows: &[[String; N]],
+        out: &mut (dyn Write + Send),
+    ) -> Result<(), CliError> {
+        let mut table = Table::new();
+        table
+            .load_style(TableStyle::new())
+            .set_content_arrangement(ContentArrangement::Dynamic);
+        if let Some(width) = self.width {
+            table.set_width(width);
+        }
+        let shown = self.shown(&header, less_needed, rows, table.width());
+        let visible = |index: &usize| shown.get(*index).copied().unwrap_or(true);
+        table.set_header(
+            header
+                .iter()
+                .enumerate()
+                .filter(|(index, _)| visible(index))
+                .map(|(_, (name, _))| (*name).to_owned()),
+        );
+        for row in rows {
+            table.add_row(
+                row.iter()
+                    .enumerate()
+                    .filter(|(index, _)| visible(index))
+                    .map(|(_, text)| safe(text)),
+            );
+        }
+        let aligned = header
+            .iter()
+            .enumerate()
+            .filter(|(index, _)| visible(index))
+            .map(|(_, (_, align))| *align);
+        for (column, align) in table.column_iter_mut().zip(aligned) {
+            column.set_padding((0, GAP as u16));
+            match align {
+                Align::Left => {}
+                Align::Fixed => {
+                    column.set_constraint(ColumnConstraint::ContentWidth);
+                }
+                Align::Right => {
+                    column
+                        .set_constraint(ColumnConstraint::ContentWidth)
+                        .set_cell_alignment(CellAlignment::Right);
+                }
+            }
+        }
+        Ok(writeln!(out, "{}", table.trim_fmt())?)
+    }
+
+    /// Which columns to show.
+    fn shown<const N: usize>(
+        &self,
+        header: &[(&str, Align); N],
+        less_needed: &[&str],
+        rows: &[[String; N]],
+        width: Option<u16>,
+    ) -> Vec<bool> {
+        // Width of each column with the gap after it; 0 for one that is empty in every row.
+        let mut widths: Vec<usize> = (0..N)
+            .map(|at| {
+                let texts = rows.iter().filter_map(|row| row.get(at));
+                let widest = texts.map(|text| text.chars().count()).max();
+                let name = header.get(at).map_or(0, |(name, _)| name.len());
+                if widest == Some(0) {
+                    0
+                } else {
+                    widest.unwrap_or_default().max(name) + GAP
+                }
+            })
+            .collect();
+        for name in less_needed.iter().rev() {
+            if width.is_none_or(|width| widths.iter().sum::<usize>() <= usize::from(width)) {
+                break;
+            }
+            let columns = header.iter().zip(&mut widths);
+            columns
+                .filter(|((column, _), _)| column == name)
+                .for_each(|(_, width)| *width = 0);
+        }
+        widths.iter().map(|width| *width > 0).collect()
+    }
+
+    /// Says that there are more rows than were shown.
+    ///
+    /// # Errors
+    /// [`CliError::Print`]
+    pub fn more(&self, more: bool, out: &mut (dyn Write + Send)) -> Result<(), CliError> {
+        if more {
+            writeln!(out, "\nThere are more: raise --limit or filter.")?;
+        }
+        Ok(())
+    }
+
+    /// Prints names and values, one a line.
+    ///
+    /// # Errors
+    /// [`CliError::Print`]
+    pub fn record(&self, lines: &[(&str, String)], out: &mut (dyn Write + Send)) -> Result<(), CliError> {
+        let width = lines.iter().map(|(name, _)| name.len()).max().unwrap_or_default();
+        for (name, value) in lines.iter().filter(|(_, value)| !value.is_empty()) {
+            writeln!(out, "{name:width$}  {}", safe(value))?;
+        }
+        Ok(())
+    }
+}

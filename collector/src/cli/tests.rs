@@ -1,0 +1,218 @@
+//! Commands against a collector in the process; what they print is kept in `golden/`.
+
+use clap::{CommandFactory, Parser};
+use wire::v1::agent_message::Body as Up;
+
+use crate::serve::Running;
+use crate::testing::{Agent, Exchange, GET, batch, config, golden, payload, run, start};
+
+use super::{Args, CliError, EXIT_ERROR, EXIT_UNREACHABLE, EXIT_USAGE};
+
+async fn ask(collector: &Running, words: &[&str]) -> Result<String, CliError> {
+    let url = format!("http://{}", collector.http);
+    let line = ["eastwatch", "--url", &url];
+    let mut out = Vec::new();
+    let mut args = Args::try_parse_from(line.iter().chain(words)).unwrap();
+    args.width = args.width.or(Some(140));
+    super::run(args, &mut out).await?;
+    Ok(String::from_utf8(out).unwrap())
+}
+
+/// A collector that knows a few exchanges, and the agent that told it.
+async fn shop(config: &crate::config::Config) -> (Running, Agent) {
+    let collector = start(config).await;
+    let (mut agent, _) = Agent::connect(&collector, "node-a", "b1").await;
+    let exchanges = [
+        GET,
+        Exchange {
+            id: 2,
+            path: "/orders/18",
+            duration_us: 2500,
+            second: 30,
+            ..GET
+        },
+        Exchange {
+            id: 3,
+            path: "/orders",
+            method: "POST",
+            status: 201,
+            duration_us: 12_000,
+            second: 61,
+        },
+        Exchange {
+            id: 4,
+            path: "/orders",
+            method: "POST",
+            status: 503,
+            duration_us: 2_000_000,
+            second: 90,
+        },
+        Exchange {
+            id: 5,
+            path: "/wp-login.php",
+            status: 404,
+            second: 95,
+            ..GET
+        },
+    ];
+    agent
+        .send(Up::Batch(batch("node-a", "b1", 1, &payload(&exchanges))))
+        .await;
+    assert_eq!(agent.ack().await.rejected, "");
+    (collector, agent)
+}
+
+#[test]
+fn what_is_printed() {
+    run(async {
+        let (config, _directory) = config();
+        let (collector, _agent) = shop(&config).await;
+        for (name, words) in [
+            ("endpoints", &["endpoints"][..]),
+            (
+                "endpoints_window",
+                &["endpoints", "--from", "2026-01-01T12:01:00Z", "--method", "post"],
+            ),
+            (
+                "endpoints_json",
+                &[
+                    "endpoints",
+                    "--path",
+                    "/orders",
+                    "--method",
+                    "POST",
+                    "--output",
+                    "json",
+                ],
+            ),
+            ("calls", &["calls"]),
+            ("calls_errors", &["calls", "--status", "5xx"]),
+            ("calls_none", &["calls", "--workload", "nobody"]),
+            ("calls_more", &["calls", "--limit", "2"]),
+            ("calls_json", &["calls", "--status", "201", "--output", "json"]),
+            ("graph", &["graph"]),
+            ("graph_json", &["graph", "--output", "json"]),
+            ("workloads", &["workloads"]),
+            ("narrow_calls", &["calls", "--width", "80"]),
+            ("narrow_endpoints", &["endpoints", "--width", "80"]),
+            ("narrow_graph", &["graph", "--width", "60"]),
+        ] {
+            golden(
+                &format!("src/cli/golden/{name}.txt"),
+                &ask(&collector, words).await.unwrap(),
+            );
+        }
+        // The last column is the clock's.
+        let agents = ask(&collector, &["agents"]).await.unwrap();
+        let end = agents.lines().next().unwrap().find("LAST SEEN").unwrap();
+        let cut: Vec<_> = agents
+            .lines()
+            .map(|line| line.get(..end).unwrap_or(line).trim_end())
+            .collect();
+        golden("src/cli/golden/agents.txt", &(cut.join("\n") + "\n"));
+    });
+}
+
+#[test]
+fn one_endpoint_and_one_call() {
+    run(async {
+        let (config, _directory) = config();
+        let (collector, _agent) = shop(&config).await;
+        let id = |json: &str| {
+            let value: serde_json::Value = serde_json::from_str(json).unwrap();
+            value["items"][0]["id"].as_str().unwrap().to_owned()
+        };
+        let endpoint = id(&ask(
+            &collector,
+            &["endpoints", "--path", "/orders", "--method", "POST", "-o", "json"],
+        )
+        .await
+        .unwrap());
+        golden(
+            "src/cli/golden/endpoint.txt",
+            &ask(&collector, &["endpoints", &endpoint]).await.unwrap(),
+        );
+        let call = id(&ask(&collector, &["calls", "--status", "503", "-o", "json"])
+            .await
+            .unwrap());
+        golden(
+            "src/cli/golden/call.txt",
+            &ask(&collector, &["calls", &call]).await.unwrap(),
+        );
+    });
+}
+
+#[test]
+fn a_limit_beyond_one_page_reads_several() {
+    run(async {
+        let (config, _directory) = config();
+        let collector = start(&config).await;
+        let (mut agent, _) = Agent::connect(&collector, "node-a", "b1").await;
+        let many: Vec<_> = (0..1500).map(|id| Exchange { id, ..GET }).collect();
+        agent
+            .send(Up::Batch(batch("node-a", "b1", 1, &payload(&many))))
+            .await;
+        agent.ack().await;
+        for (limit, want, more) in [("1200", 1200, true), ("2000", 1500, false)] {
+            let json = ask(&collector, &["calls", "--limit", limit, "-o", "json"])
+                .await
+                .unwrap();
+            let value: serde_json::Value = serde_json::from_str(&json).unwrap();
+            assert_eq!(
+                (
+                    value["items"].as_array().unwrap().len(),
+                    value["next"].is_string()
+                ),
+                (want, more)
+            );
+        }
+    });
+}
+
+#[test]
+fn errors_have_their_exit_codes_and_name_cause_and_remedy() {
+    run(async {
+        let (config, _directory) = config();
+        let (collector, agent) = shop(&config).await;
+        let missing = "0".repeat(32);
+        for (words, code, word) in [
+            (&["calls", "--status", "6xx"][..], EXIT_USAGE, "6xx"),
+            (&["calls", "--from", "yesterday"], EXIT_USAGE, "yesterday"),
+            (&["endpoints", &missing], EXIT_ERROR, "no endpoint"),
+            (&["calls", &missing], EXIT_ERROR, "calls_max_age"),
+            (&["calls", "../agents"], EXIT_USAGE, "32 hex digits"),
+        ] {
+            let error = ask(&collector, words).await.err().unwrap();
+            assert_eq!(error.exit_code(), code, "{error}");
+            assert!(error.to_string().contains(word), "{error}");
+        }
+        for url in ["ftp://x", "127.0.0.1:4461", ""] {
+            let error = super::client::Client::new(url).err().unwrap();
+            assert_eq!(error.exit_code(), EXIT_USAGE, "{url}");
+        }
+        let url = format!("http://{}", collector.http);
+        drop(agent);
+        collector.drain().await.unwrap();
+        let error = super::run(
+            Args::parse_from(["eastwatch", "--url", &url, "agents"]),
+            &mut Vec::new(),
+        )
+        .await;
+        let error = error.err().unwrap();
+        assert_eq!(error.exit_code(), EXIT_UNREACHABLE);
+        assert!(error.to_string().contains("eastwatch-collector serve"), "{error}");
+    });
+}
+
+#[test]
+fn the_command_line_is_consistent_and_each_command_has_examples() {
+    let command = Args::command();
+    command.clone().debug_assert();
+    for sub in command.get_subcommands() {
+        let help = sub.get_after_help().unwrap().to_string();
+        assert!(
+            help.contains("Examples:") && help.contains(&format!("eastwatch {}", sub.get_name())),
+            "{help}"
+        );
+    }
+}

@@ -1,0 +1,287 @@
+//! The contract, and what is SQLite's own: damaged, foreign, newer, locked and full files.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rusqlite::Connection;
+
+use crate::config;
+use crate::ingest::decoded;
+use crate::metrics::Metrics;
+use crate::store::contract::{Opened, store_contract};
+use crate::store::{CallFilter, EndpointFilter, Outcome, Paging, Store, StoreError};
+use crate::testing::{Exchange, GET, NOON_US, batch, payload, payload_of, run};
+use crate::timestamp::Timestamp;
+
+use super::SqliteStore;
+
+fn open(limits: config::Store) -> Opened {
+    let directory = tempfile::tempdir().unwrap();
+    let metrics = Arc::new(Metrics::default());
+    let store = at(&directory.path().join("store.db"), limits, &metrics).unwrap();
+    Opened {
+        store: Arc::new(store),
+        metrics,
+        _keep: Box::new(directory),
+    }
+}
+
+fn at(path: &Path, limits: config::Store, metrics: &Arc<Metrics>) -> Result<SqliteStore, StoreError> {
+    let limits = config::Store {
+        path: path.to_owned(),
+        ..limits
+    };
+    SqliteStore::open(&limits, Duration::from_secs(30), Arc::clone(metrics))
+}
+
+store_contract!(open);
+
+async fn counted(store: &SqliteStore) -> u64 {
+    let page = store
+        .endpoints(
+            EndpointFilter::default(),
+            Paging {
+                limit: 1000,
+                after: None,
+            },
+        )
+        .await
+        .unwrap();
+    page.items.iter().map(|endpoint| endpoint.total.calls).sum()
+}
+
+fn error(path: &Path) -> StoreError {
+    at(path, config::Store::default(), &Arc::new(Metrics::default()))
+        .err()
+        .unwrap()
+}
+
+#[test]
+fn files_that_are_not_ours_are_refused_and_left_as_they_are() {
+    let directory = tempfile::tempdir().unwrap();
+    let of = |name: &str| directory.path().join(name);
+    std::fs::write(
+        of("text"),
+        "this is not a database, and longer than a header of SQLite would be: ".repeat(20),
+    )
+    .unwrap();
+    let foreign = Connection::open(of("foreign")).unwrap();
+    foreign.execute_batch("CREATE TABLE t (x)").unwrap();
+    drop(foreign);
+    run(async {
+        let store = at(&of("newer"), config::Store::default(), &Arc::default()).unwrap();
+        store.close().await.unwrap();
+    });
+    let newer = Connection::open(of("newer")).unwrap();
+    newer.pragma_update(None, "user_version", 99).unwrap();
+    drop(newer);
+    for (name, word) in [
+        ("text", "not an Eastwatch database"),
+        ("foreign", "another program"),
+        ("newer", "schema version 99"),
+    ] {
+        let before = std::fs::read(of(name)).unwrap();
+        let message = error(&of(name)).to_string();
+        assert!(message.contains(word), "{name}: {message}");
+        assert!(std::fs::read(of(name)).unwrap() == before, "{name} was changed");
+    }
+    let message = error(&directory.path().join("missing/store.db")).to_string();
+    assert!(message.contains("store.path"), "{message}");
+}
+
+#[test]
+fn a_file_damaged_in_the_middle_says_so_and_keeps_what_it_has() {
+    run(async {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("store.db");
+        let store = at(&path, config::Store::default(), &Arc::default()).unwrap();
+        store
+            .apply(decoded(
+                batch("a", "b", 1, &payload(&[GET])),
+                Timestamp::default(),
+            ))
+            .await
+            .unwrap();
+        store.close().await.unwrap();
+        let mut bytes = std::fs::read(&path).unwrap();
+        let length = bytes.len();
+        bytes[4096..length].fill(0x5a);
+        std::fs::write(&path, &bytes).unwrap();
+        let failed = match at(&path, config::Store::default(), &Arc::default()) {
+            Err(error) => error,
+            Ok(store) => store
+                .apply(decoded(
+                    batch("a", "b", 2, &payload(&[GET])),
+                    Timestamp::default(),
+                ))
+                .await
+                .err()
+                .unwrap(),
+        };
+        assert!(matches!(failed, StoreError::Corrupt { .. }), "{failed}");
+        assert!(std::fs::read(&path).unwrap() == bytes, "left untouched");
+    });
+}
+
+#[test]
+fn a_second_collector_on_the_same_file_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("store.db");
+    let _first = at(&path, config::Store::default(), &Arc::default()).unwrap();
+    let message = error(&path).to_string();
+    assert!(message.contains("in use by another process"), "{message}");
+}
+
+#[test]
+fn a_full_store_refuses_whole_batches_loses_nothing_and_takes_them_once_there_is_room() {
+    run(async {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("store.db");
+        let metrics = Arc::new(Metrics::default());
+        let small = config::Store {
+            bytes_max: 400_000,
+            ..config::Store::default()
+        };
+        let store = at(&path, small, &metrics).unwrap();
+        let numbered = |sequence: u64| {
+            let calls: Vec<_> = (0..50)
+                .map(|id| Exchange {
+                    id: sequence * 100 + id,
+                    ..GET
+                })
+                .collect();
+            decoded(
+                batch("a", "b", sequence, &payload(&calls)),
+                Timestamp::from_us(NOON_US),
+            )
+        };
+        let mut applied = 0;
+        let full = loop {
+            match store.apply(numbered(applied + 1)).await {
+                Ok(outcome) => assert_eq!(outcome, Outcome::Applied),
+                Err(error) => break error,
+            }
+            applied += 1;
+        };
+        assert!(applied > 0);
+        assert!(matches!(full, StoreError::Full { .. }), "{full}");
+        assert!(full.to_string().contains("store.bytes_max"), "{full}");
+        assert_eq!(counted(&store).await, applied * 50, "nothing half applied");
+        // A group with one batch that fits: a duplicate needs no room.
+        assert_eq!(store.apply(numbered(applied)).await.unwrap(), Outcome::Duplicate);
+        store.close().await.unwrap();
+
+        let store = at(&path, config::Store::default(), &metrics).unwrap();
+        assert_eq!(
+            store.apply(numbered(applied + 1)).await.unwrap(),
+            Outcome::Applied
+        );
+        assert_eq!(counted(&store).await, (applied + 1) * 50);
+        let calls = store
+            .calls(
+                CallFilter::default(),
+                Paging {
+                    limit: 1000,
+                    after: None,
+                },
+            )
+            .await
+            .unwrap();
+        assert!(calls.items.iter().all(|call| call.endpoint.is_some()));
+    });
+}
+
+#[test]
+fn a_query_beyond_its_time_is_given_up_and_the_connection_is_usable_again() {
+    run(async {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("store.db");
+        let limits = config::Store {
+            readers: 1,
+            path: path.clone(),
+            ..config::Store::default()
+        };
+        let store = SqliteStore::open(&limits, Duration::from_millis(200), Arc::default()).unwrap();
+        let endless = store.readers.query("counting forever", |connection| {
+            connection.query_row(
+                "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT COUNT(*) FROM n",
+                [],
+                |_| Ok(()),
+            )
+        });
+        assert!(matches!(endless.await, Err(StoreError::Timeout)));
+        store.ping().await.unwrap();
+    });
+}
+
+#[test]
+fn catalogs_beyond_the_cache_are_dropped_counted_and_read_again() {
+    run(async {
+        let opened = open(config::Store {
+            cached_records_max: 2,
+            ..config::Store::default()
+        });
+        let names = ["one", "two", "three", "four"];
+        for sequence in 1..=12 {
+            let name = names[sequence as usize % names.len()];
+            let sent = batch(
+                "a",
+                "b",
+                sequence,
+                &payload_of(name, &[Exchange { id: sequence, ..GET }]),
+            );
+            opened
+                .store
+                .apply(decoded(sent, Timestamp::default()))
+                .await
+                .unwrap();
+        }
+        let endpoints = opened
+            .store
+            .endpoints(
+                EndpointFilter::default(),
+                Paging {
+                    limit: 100,
+                    after: None,
+                },
+            )
+            .await
+            .unwrap();
+        let calls: Vec<_> = endpoints
+            .items
+            .iter()
+            .map(|endpoint| endpoint.total.calls)
+            .collect();
+        assert_eq!(calls, [3; 4]);
+        assert!(opened.metrics.dropped(crate::metrics::Dropped::CachedApis) >= 8);
+    });
+}
+
+#[test]
+fn the_tables_that_people_query_have_the_documented_columns() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("store.db");
+    let _store = at(&path, config::Store::default(), &Arc::default()).unwrap();
+    let connection = Connection::open(&path).unwrap();
+    let mut text = String::new();
+    for table in [
+        "endpoints",
+        "endpoint_minutes",
+        "edges",
+        "calls",
+        "workloads",
+        "agents",
+    ] {
+        let mut columns = connection
+            .prepare(&format!("SELECT name FROM pragma_table_info('{table}')"))
+            .unwrap();
+        let names: Vec<String> = columns
+            .query_map([], |row| row.get(0))
+            .unwrap()
+            .map(Result::unwrap)
+            .collect();
+        text += &format!("{table}: {}\n", names.join(" "));
+    }
+    crate::testing::golden("src/store/sqlite/columns.txt", &text);
+}
