@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 
+use super::body::Read;
 use super::call::{Assign, Loss};
 use super::connection::{Boundary, Connection};
 use super::reader::{Held, State};
@@ -67,9 +68,7 @@ impl Connection {
             let reader = self.reader(direction);
             reader.turn = true;
             // No head goes on in another turn: what looked like the begin of one was none.
-            if matches!(&reader.state, State::Head(partial) if partial.begin.tentative) {
-                reader.state = State::Lost;
-            }
+            reader.drop_tentative();
             if direction == Direction::Request
                 && let Some(call) = self.pairing.open_request()
             {
@@ -116,6 +115,33 @@ impl Connection {
         self.reader(direction).next = Some(offset + data.len() as u64);
     }
 
+    /// Reads body bytes from the begin of `data`, which is not empty.
+    pub(super) fn body_bytes(&mut self, direction: Direction, data: &[u8], place: Place) -> Step {
+        let (reader, counters) = match direction {
+            Direction::Request => (&mut self.request, &mut self.counters),
+            Direction::Response => (&mut self.response, &mut self.counters),
+        };
+        let State::Body(body) = &mut reader.state else {
+            return Step::Used(data.len());
+        };
+        reader.turn = false;
+        reader.last_byte = place.time;
+        let (used, next) = match body.read(data, &self.limits, counters) {
+            Read::More(used) => return Step::Used(used),
+            Read::Done(used) => (used, State::Between),
+            Read::Broken => (data.len(), State::Lost),
+        };
+        let broken = matches!(next, State::Lost);
+        if let State::Body(body) = std::mem::replace(&mut reader.state, next) {
+            if broken {
+                self.end_unknown(direction, body, place.offset);
+            } else {
+                self.message_done(direction, Some(body));
+            }
+        }
+        Step::Used(used)
+    }
+
     /// What one direction's news mean for the other.
     pub(super) fn follow_up(&mut self) {
         if self.pairing.take_withdrawn() && !matches!(self.response.state, State::Waiting(_) | State::Over) {
@@ -136,6 +162,7 @@ impl Connection {
             self.miss(direction, next, end);
         }
         let reader = self.reader(direction);
+        reader.drop_tentative();
         let lost = matches!(reader.state, State::Lost);
         match std::mem::replace(&mut reader.state, State::Over) {
             State::Body(body) => {
@@ -145,7 +172,7 @@ impl Connection {
                 self.message_done(direction, Some(body));
                 self.reader(direction).state = State::Over;
             }
-            State::Head(partial) if !partial.begin.tentative => match direction {
+            State::Head(_) => match direction {
                 Direction::Request => self.counters.requests_without_head += 1,
                 Direction::Response => self.counters.responses_without_head += 1,
             },

@@ -76,6 +76,8 @@ pub(super) struct Received {
 pub(super) struct Partial {
     pub(super) begin: Begin,
     pub(super) buffer: BytesMut,
+    /// Time of its last byte so far.
+    pub(super) last_byte: Nanos,
     start_line_seen: bool,
 }
 
@@ -84,6 +86,7 @@ impl Partial {
         Self {
             begin,
             buffer: BytesMut::from(data),
+            last_byte: begin.time,
             start_line_seen: false,
         }
     }
@@ -154,6 +157,16 @@ impl Reader {
         }
     }
 
+    /// Gives up what looked like the begin of a head: it belongs to the message whose end was lost.
+    pub(super) fn drop_tentative(&mut self) {
+        if let State::Head(partial) = &self.state
+            && partial.begin.tentative
+        {
+            self.last_byte = partial.last_byte;
+            self.state = State::Lost;
+        }
+    }
+
     /// Reads a head from the begin of `data`, which is not empty.
     pub(super) fn head<H: Head>(&mut self, data: &[u8], begin: Begin, limits: &Limits) -> HeadStep<H> {
         if !matches!(self.state, State::Head(_)) {
@@ -190,6 +203,7 @@ impl Reader {
             begin,
             buffer,
             start_line_seen,
+            ..
         } = &mut **partial;
         let begin = *begin;
         let before = buffer.len();

@@ -1,13 +1,13 @@
 //! The request direction.
 
-use super::body::{BodyReader, Read};
+use super::body::BodyReader;
 use super::call::Loss;
 use super::connection::{Connection, ProtocolHint};
 use super::feed::{Place, Step};
 use super::framing::{Asked, Facts, Framing};
 use super::head::{Bad, RequestHead};
 use super::proxy::{self, Found};
-use super::reader::{Begin, HeadStep, Open, Partial, State};
+use super::reader::{Begin, HeadStep, Partial, State};
 use crate::{Body, Direction, Exchange, Flags, Nanos, Request};
 
 /// Begin of the HTTP/2 preface up to where it is no HTTP/1 request line.
@@ -44,26 +44,7 @@ impl Connection {
             }
             State::Proxy(_) => self.proxy_bytes(data),
             State::Head(_) => self.request_head(data, place),
-            State::Body(body) => {
-                self.request.turn = false;
-                self.request.last_byte = place.time;
-                match body.read(data, &self.limits, &mut self.counters) {
-                    Read::More(len) => Step::Used(len),
-                    Read::Done(len) => {
-                        if let State::Body(body) = std::mem::replace(&mut self.request.state, State::Between)
-                        {
-                            self.request_done(Some(body));
-                        }
-                        Step::Used(len)
-                    }
-                    Read::Broken => {
-                        if let State::Body(body) = std::mem::replace(&mut self.request.state, State::Lost) {
-                            self.request_end_unknown(body, place.offset);
-                        }
-                        Step::Used(data.len())
-                    }
-                }
-            }
+            State::Body(_) => self.body_bytes(Direction::Request, data, place),
             State::Lost => {
                 if self.found::<RequestHead>(Direction::Request, data) {
                     return self.request_head(data, place);
@@ -125,7 +106,12 @@ impl Connection {
             _ => self.begin(Direction::Request, place),
         };
         match self.request.head::<RequestHead>(data, begin, &self.limits) {
-            HeadStep::More(used) => Step::Used(used),
+            HeadStep::More(used) => {
+                if let State::Head(partial) = &mut self.request.state {
+                    partial.last_byte = place.time;
+                }
+                Step::Used(used)
+            }
             HeadStep::Complete {
                 used,
                 head,
@@ -133,6 +119,7 @@ impl Connection {
                 lenient,
             } => {
                 if begin.tentative && !self.spoke_http && !registered(&head.method) {
+                    self.request.last_byte = place.time;
                     self.request.state = State::Lost;
                     return Step::Used(data.len());
                 }
@@ -144,6 +131,7 @@ impl Connection {
             HeadStep::Bad { bad, begin, seen } => {
                 self.request.state = State::Lost;
                 if begin.tentative {
+                    self.request.last_byte = place.time;
                     return Step::Used(data.len());
                 }
                 if bad == Bad::StartLine && !self.spoke_http {
@@ -206,17 +194,9 @@ impl Connection {
             .push(exchange, asked, begin.turn, switching, &mut self.counters);
         match BodyReader::new(framing) {
             None => self.request_done(None),
-            Some(body) if framing == Framing::Unknown => self.request_end_unknown(body, end),
+            Some(body) if framing == Framing::Unknown => self.end_unknown(Direction::Request, body, end),
             Some(body) => self.request.state = State::Body(body),
         }
-    }
-
-    /// Nobody knows where the body ends that was read up to `offset`.
-    fn request_end_unknown(&mut self, body: BodyReader, offset: u64) {
-        self.request.flags.insert(Flags::TRUNCATED);
-        let begin = offset.saturating_sub(body.wire());
-        self.request.open = Some(Box::new(Open { body, begin, lost: 0 }));
-        self.lose_request(Loss::Framing);
     }
 
     pub(super) fn request_done(&mut self, body: Option<BodyReader>) {

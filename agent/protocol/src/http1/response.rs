@@ -1,12 +1,12 @@
 //! The response direction.
 
-use super::body::{BodyReader, Read};
+use super::body::BodyReader;
 use super::call::{Answer, Assign, Loss};
 use super::connection::{Connection, ProtocolHint};
 use super::feed::{Place, Step};
 use super::framing::{Asked, Facts, Framing};
 use super::head::{Bad, ResponseHead};
-use super::reader::{HeadStep, Open, Received, State};
+use super::reader::{HeadStep, Received, State};
 use crate::{Body, Direction, Flags, Response};
 
 impl Connection {
@@ -22,26 +22,7 @@ impl Connection {
                 empty => Step::Used(empty),
             },
             State::Head(_) => self.response_head(data, place),
-            State::Body(body) => {
-                self.response.turn = false;
-                self.response.last_byte = place.time;
-                match body.read(data, &self.limits, &mut self.counters) {
-                    Read::More(len) => Step::Used(len),
-                    Read::Done(len) => {
-                        if let State::Body(body) = std::mem::replace(&mut self.response.state, State::Between)
-                        {
-                            self.response_done(Some(body));
-                        }
-                        Step::Used(len)
-                    }
-                    Read::Broken => {
-                        if let State::Body(body) = std::mem::replace(&mut self.response.state, State::Lost) {
-                            self.response_end_unknown(body, place.offset);
-                        }
-                        Step::Used(data.len())
-                    }
-                }
-            }
+            State::Body(_) => self.body_bytes(Direction::Response, data, place),
             State::Waiting(_) => Step::Blocked,
             State::Lost => {
                 if self.found::<ResponseHead>(Direction::Response, data) {
@@ -60,7 +41,12 @@ impl Connection {
             _ => self.begin(Direction::Response, place),
         };
         match self.response.head::<ResponseHead>(data, begin, &self.limits) {
-            HeadStep::More(used) => Step::Used(used),
+            HeadStep::More(used) => {
+                if let State::Head(partial) = &mut self.response.state {
+                    partial.last_byte = place.time;
+                }
+                Step::Used(used)
+            }
             HeadStep::Complete {
                 used,
                 head,
@@ -81,6 +67,7 @@ impl Connection {
             HeadStep::Bad { bad, begin, .. } => {
                 self.response.state = State::Lost;
                 if begin.tentative {
+                    self.response.last_byte = place.time;
                     return Step::Used(data.len());
                 }
                 if bad == Bad::StartLine && !self.spoke_http {
@@ -163,17 +150,9 @@ impl Connection {
         }
         match BodyReader::new(framing) {
             None => self.response_done(None),
-            Some(body) if framing == Framing::Unknown => self.response_end_unknown(body, end),
+            Some(body) if framing == Framing::Unknown => self.end_unknown(Direction::Response, body, end),
             Some(body) => self.response.state = State::Body(body),
         }
-    }
-
-    /// Nobody knows where the body ends that was read up to `offset`.
-    fn response_end_unknown(&mut self, body: BodyReader, offset: u64) {
-        self.response.flags.insert(Flags::TRUNCATED);
-        let begin = offset.saturating_sub(body.wire());
-        self.response.open = Some(Box::new(Open { body, begin, lost: 0 }));
-        self.lose_response(Loss::Framing);
     }
 
     pub(super) fn response_done(&mut self, body: Option<BodyReader>) {

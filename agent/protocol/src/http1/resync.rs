@@ -24,6 +24,7 @@ impl Connection {
         let left_out = to <= reader.left_out_until;
         reader.turn = false;
         reader.next = Some(to);
+        reader.drop_tentative();
         if let Some(open) = &mut reader.open {
             open.lost += if left_out { 0 } else { missing };
             reader
@@ -58,7 +59,6 @@ impl Connection {
                     }
                 }
             }
-            State::Head(partial) if partial.begin.tentative => {}
             State::Between | State::Proxy(_) | State::Head(_) => self.lose_with_head(direction),
             state @ (State::Waiting(_) | State::Over) => reader.state = state,
             State::Lost => {}
@@ -87,6 +87,15 @@ impl Connection {
             Direction::Request => self.request_done(body),
             Direction::Response => self.response_done(body),
         }
+    }
+
+    /// Nobody knows where the body ends that was read up to stream offset `offset`.
+    pub(super) fn end_unknown(&mut self, direction: Direction, body: BodyReader, offset: u64) {
+        let reader = self.reader(direction);
+        reader.flags.insert(Flags::TRUNCATED);
+        let begin = offset.saturating_sub(body.wire());
+        reader.open = Some(Box::new(Open { body, begin, lost: 0 }));
+        self.lose(direction, Loss::Framing);
     }
 
     /// Ends a message whose end was lost, where the next one begins. Whole messages between them that nobody could tell
