@@ -241,7 +241,7 @@ impl Pairing {
         }
         let late = self.late;
         if let Some(call) = self.front() {
-            call.resumed = (!certain).then_some(time);
+            call.resumed = Some(time);
             if late {
                 call.exchange.flags.insert(Flags::LATE_JOIN);
             }
