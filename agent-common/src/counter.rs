@@ -97,6 +97,22 @@ impl Counter {
         }
     }
 
+    /// Whether it counts something of an HTTP connection that should have been seen and was not.
+    #[must_use]
+    pub const fn is_loss(self) -> bool {
+        !matches!(
+            self,
+            Self::Captured
+                | Self::Capped
+                | Self::Skipped
+                | Self::NotHttp
+                | Self::NotHttpConnections
+                | Self::Filtered
+                | Self::Own
+                | Self::Discarded
+        )
+    }
+
     /// What it means and what to do about it, one line.
     #[must_use]
     pub const fn explanation(self) -> &'static str {

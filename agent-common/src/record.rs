@@ -129,7 +129,7 @@ pub struct Owner {
     pub start_ns: u64,
     /// cgroup v2 id.
     pub cgroup: u64,
-    /// Effective user id.
+    /// Real user id.
     pub uid: u32,
     /// Inode number of the network namespace.
     pub netns: u32,

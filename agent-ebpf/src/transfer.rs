@@ -5,7 +5,11 @@ use core::ffi::c_void;
 use agent_common::{
     CHUNK_BYTES_MAX, ControlSlot, Counter, Direction, Mode, Role, Sniff, chunk_flags, control_slot,
 };
-use aya_ebpf::helpers::{bpf_probe_read_user, generated::bpf_loop};
+use aya_ebpf::{
+    EbpfContext,
+    helpers::{bpf_probe_read_user, generated::bpf_loop},
+};
+use aya_log_ebpf::debug;
 
 use crate::{
     arch::{Buffer, Syscall},
@@ -15,6 +19,7 @@ use crate::{
     filter::{self, Verdict},
     kernel::{OFF_TCP_COPIED_SEQ, OFF_TCP_WRITE_SEQ, Socket},
     maps::CONTROL,
+    owner,
 };
 
 /// Most bytes captured of one transfer, whatever the settings say: bounds the work inside one system call.
@@ -61,7 +66,11 @@ struct Cursor {
 
 /// Handles one transfer. `call` is the system call it happened in, if any.
 #[inline(always)]
-pub fn transfer<const TRUSTED: bool>(transfer: &Transfer<TRUSTED>, call: impl FnOnce() -> Option<Syscall>) {
+pub fn transfer<const TRUSTED: bool>(
+    ctx: &impl EbpfContext,
+    transfer: &Transfer<TRUSTED>,
+    call: impl FnOnce() -> Option<Syscall>,
+) {
     let bytes = u64::from(transfer.bytes);
     let connection = match connection::find(transfer.socket) {
         Some(connection) => connection,
@@ -90,11 +99,12 @@ pub fn transfer<const TRUSTED: bool>(transfer: &Transfer<TRUSTED>, call: impl Fn
         mode::FILTERED => return count(Counter::Filtered, bytes),
         _ => return count(Counter::Skipped, bytes),
     }
-    wanted(transfer, connection, call);
+    wanted(ctx, transfer, connection, call);
 }
 
 #[inline(always)]
 fn wanted<const TRUSTED: bool>(
+    ctx: &impl EbpfContext,
     transfer: &Transfer<TRUSTED>,
     connection: &mut Connection,
     call: impl FnOnce() -> Option<Syscall>,
@@ -106,11 +116,13 @@ fn wanted<const TRUSTED: bool>(
         let verdict = filter::judge(transfer.socket, settings.include_only);
         if verdict == Verdict::Own as u32 {
             connection.mode = mode::OWN;
+            debug!(ctx, "connection {}: the agent's own", connection.cookie);
             return count(Counter::Own, bytes);
         }
         if verdict == Verdict::Unwanted as u32 {
             connection.mode = mode::FILTERED;
             connection.epoch = settings.epoch;
+            debug!(ctx, "connection {}: left out by a filter", connection.cookie);
             return count(Counter::Filtered, bytes);
         }
     }
@@ -193,6 +205,13 @@ fn wanted<const TRUSTED: bool>(
     } else {
         if connection.mode == mode::UNDECIDED {
             decide(connection, &cursor);
+            debug!(
+                ctx,
+                "connection {} of process {}: mode {}",
+                connection.cookie,
+                owner::pid(),
+                connection.mode
+            );
             if connection.mode != mode::CAPTURE {
                 return count(Counter::NotHttp, bytes);
             }

@@ -1,9 +1,22 @@
 //! The node agent: sources of bytes in, catalog deltas and calls out.
+//!
+//! The way of the data, one module each: `loader` (programs into the kernel) → `source` (records to events) → `tracker` (connections
+//! to exchanges, with `attribution`) → `pipeline` (exchanges to deltas, calls, edges) → `export` by way of the `spool`. `capture` is the
+//! thread that drives all of it; `status`, `tap`, `control` and `metrics` let people see.
 
 pub mod attribution;
 pub mod budget;
+pub mod capture;
+pub mod cli;
+mod clock;
+pub mod config;
+pub mod control;
 pub mod export;
 pub mod loader;
+pub mod metrics;
+pub mod pipeline;
 pub mod source;
 pub mod spool;
+pub mod status;
+pub mod tap;
 pub mod tracker;

@@ -1,1 +1,149 @@
-fn main(){}
+//! `eastwatch-agent`: maps the command line to the library and errors to exit codes.
+
+use std::io::IsTerminal;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use clap::{Args, Parser, Subcommand};
+use eastwatch_agent::cli::output::Output;
+use eastwatch_agent::cli::{doctor, run, tail};
+use eastwatch_agent::config::{Config, Log, LogFormat};
+use eastwatch_agent::tap::TapFilter;
+use tracing_subscriber::EnvFilter;
+
+/// Exit code of a wrong command line or configuration.
+const EXIT_USAGE: u8 = 2;
+
+/// Captures the HTTP traffic of every process of this node and tells a collector which APIs there are.
+#[derive(Parser)]
+#[command(name = "eastwatch-agent", version, arg_required_else_help = true)]
+struct Cli {
+    /// TOML file; environment variables such as EASTWATCH_AGENT__COLLECTOR__URL override it.
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Capture until SIGTERM or SIGINT.
+    #[command(
+        after_help = "Examples:\n  eastwatch-agent run\n  eastwatch-agent run --config /etc/eastwatch/agent.toml\n  \
+        EASTWATCH_AGENT__COLLECTOR__URL=http://collector:4460 eastwatch-agent run\n\n\
+        Exit codes: 0 ended as asked, 1 error, 2 usage or configuration."
+    )]
+    Run,
+    /// Show calls as they happen: of the running agent, or captured by this command when none runs.
+    #[command(
+        after_help = "Examples:\n  eastwatch-agent tail\n  eastwatch-agent tail --status 5xx\n  \
+        eastwatch-agent tail --workload nginx --path /api/ --output json -n 10\n\n\
+        Exit codes: 0 ended as asked, 1 error, 2 usage or configuration."
+    )]
+    Tail(TailArgs),
+    /// Tell what this kernel and host allow, what is attached, what is dropped and why.
+    #[command(
+        after_help = "Examples:\n  eastwatch-agent doctor\n  eastwatch-agent doctor --output json\n\n\
+        Exit codes: 0 traffic can be captured here, 1 it cannot, 2 usage or configuration."
+    )]
+    Doctor {
+        /// Form of the output.
+        #[arg(long, value_enum, default_value_t)]
+        output: Output,
+    },
+}
+
+#[derive(Args)]
+struct TailArgs {
+    /// Only calls whose client's or server's workload contains this.
+    #[arg(long, default_value = "")]
+    workload: String,
+    /// Only calls whose host contains this.
+    #[arg(long, default_value = "")]
+    host: String,
+    /// Only calls whose target begins with this.
+    #[arg(long, default_value = "")]
+    path: String,
+    /// Only calls of this method.
+    #[arg(long, default_value = "")]
+    method: String,
+    /// Only calls of this status: a code as 404, or a class as 5xx.
+    #[arg(long, default_value = "")]
+    status: String,
+    /// End after so many calls.
+    #[arg(short = 'n', long, value_name = "CALLS")]
+    limit: Option<u64>,
+    /// Form of the output.
+    #[arg(long, value_enum, default_value_t)]
+    output: Output,
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let prepared = Config::load(cli.config.as_deref())
+        .map_err(anyhow::Error::from)
+        .and_then(|config| start_log(&config.log, &cli.command).map(|()| config));
+    let config = match prepared {
+        Ok(config) => config,
+        Err(error) => {
+            eprintln!("eastwatch-agent: {error:#}");
+            return ExitCode::from(EXIT_USAGE);
+        }
+    };
+    match execute(cli.command, config) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("eastwatch-agent: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+#[tokio::main(worker_threads = 2)]
+async fn execute(command: Command, config: Config) -> Result<bool> {
+    match command {
+        Command::Run => run::run(config).await.map(|()| true),
+        Command::Tail(args) => {
+            let TailArgs {
+                workload,
+                host,
+                path,
+                method,
+                status,
+                limit,
+                output,
+            } = args;
+            let filter = TapFilter {
+                workload,
+                host,
+                path,
+                method,
+                status,
+            };
+            tail::tail(config, filter, output, limit).await.map(|()| true)
+        }
+        Command::Doctor { output } => doctor::doctor(&config, output).await,
+    }
+}
+
+fn start_log(log: &Log, command: &Command) -> Result<()> {
+    // The other commands answer; their log is for trouble only.
+    let level = if matches!(command, Command::Run) {
+        log.level.as_str()
+    } else {
+        "warn"
+    };
+    let filter = EnvFilter::try_new(level).with_context(|| {
+        format!("log.level = {level:?} is neither a level such as `info` nor directives such as `info,tonic=debug`")
+    })?;
+    let events = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
+    match log.format {
+        LogFormat::Text => events.with_ansi(std::io::stderr().is_terminal()).init(),
+        LogFormat::Json => events.json().init(),
+    }
+    Ok(())
+}

@@ -37,6 +37,7 @@ fn handle(ctx: &BtfTracePointContext, direction: Direction, discarded: bool) -> 
     if bytes > 0 {
         let socket = Socket::<true>(ctx.arg::<*const u8>(0) as u64);
         transfer(
+            ctx,
             &Transfer {
                 socket,
                 bytes: bytes as u32,

@@ -82,6 +82,7 @@ fn handle(ctx: &TracePointContext, direction: Direction, flags: impl FnOnce(&Sys
     }
     let discarded = flags & MSG_TRUNC != 0;
     transfer(
+        ctx,
         &Transfer {
             socket,
             bytes: bytes as u32,

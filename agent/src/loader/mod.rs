@@ -110,8 +110,19 @@ pub struct Loaded {
     pub filters: Filters,
     /// Counters.
     pub counters: Counters,
+    /// Diagnostics of the programs, when asked for.
+    logger: Option<aya_log::EbpfLogger<&'static dyn log::Log>>,
     /// Keeps programs and links alive.
     _ebpf: Ebpf,
+}
+
+impl Loaded {
+    /// Writes what the programs logged since the last call to the agent's log.
+    pub fn flush_diagnostics(&mut self) {
+        if let Some(logger) = &mut self.logger {
+            logger.flush();
+        }
+    }
 }
 
 /// Loads the object with the offsets of the running kernel and attaches the programs.
@@ -189,6 +200,13 @@ fn attach(
             detail: format!("the object has no map {name}"),
         })
     };
+    let logger = options
+        .diagnostics
+        .then(|| aya_log::EbpfLogger::init(&mut ebpf))
+        .transpose()
+        .map_err(|error| LoadError::Object {
+            detail: chain(&error),
+        })?;
     let ring = RingBuf::try_from(map(&mut ebpf, "EVENTS")?).map_err(object_error_map)?;
     let control = Control::take(&mut ebpf).map_err(object_error_map)?;
     let counters = Counters::take(&mut ebpf).map_err(object_error_map)?;
@@ -200,6 +218,7 @@ fn attach(
         control,
         filters,
         counters,
+        logger,
         _ebpf: ebpf,
     })
 }

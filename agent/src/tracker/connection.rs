@@ -100,11 +100,6 @@ impl Connection {
         }
     }
 
-    /// Whether it was joined after it began.
-    pub const fn is_late(&self) -> bool {
-        self.late
-    }
-
     fn stream(&mut self, way: Way) -> &mut Stream {
         let [incoming, outgoing] = &mut self.streams;
         match way {

@@ -1,0 +1,467 @@
+//! The capture thread: drains the ring buffer, tracks connections, feeds the pipeline, obeys the policy.
+//!
+//! One thread owns all state of the data path, so that nothing in it needs a lock. It wakes on a timer, never on an event: a wakeup in
+//! the kernel is paid for by the traced process.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use agent_common::{Counter, Direction, FilterAction, Mode, Role, Settings};
+use anyhow::{Context, Result};
+use detect::Hosts;
+use policy::{CaptureMode, CapturePolicy};
+use tokio::sync::watch;
+
+use crate::attribution::sockets::{self, SocketLimits};
+use crate::attribution::{Attribution, Options as AttributionOptions};
+use crate::clock;
+use crate::config::Config;
+use crate::export::{ExportMonitor, Outbox, PolicyState};
+use crate::loader::{self, Loaded};
+use crate::pipeline::Pipeline;
+use crate::source::{Event, ebpf};
+use crate::status::{CounterRow, ExportRow, ProgramRow, ProviderRow, Published, Status};
+use crate::tap::Taps;
+use crate::tracker::{Limits, Order, Tracker};
+
+/// Records taken in one round before orders are given and timers looked at.
+const ROUND_RECORDS_MAX: usize = 65_536;
+/// How often the status is published.
+const PUBLISH_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Where calls and status go.
+pub struct Sinks {
+    /// To the collector; `None` when calls are only shown.
+    pub outbox: Option<Outbox>,
+    /// State of the way there.
+    pub export: Option<(String, ExportMonitor)>,
+    /// Policy in force.
+    pub policy: watch::Receiver<Arc<PolicyState>>,
+    /// To viewers on this node.
+    pub taps: Taps,
+    /// Status.
+    pub published: Published,
+}
+
+/// See the module's description.
+pub struct Capture {
+    loaded: Loaded,
+    attribution: Attribution,
+    tracker: Tracker,
+    pipeline: Pipeline,
+    tap_hosts: Hosts,
+    sinks: Sinks,
+    settings: Settings,
+    config: Config,
+    epoch_us: i64,
+    status: Status,
+    kernel_counters_unreadable: u64,
+}
+
+fn http_limits(policy: &CapturePolicy) -> protocol::Limits {
+    protocol::Limits {
+        body_bytes: policy.capture.body_bytes.get() as usize,
+        ..protocol::Limits::default()
+    }
+}
+
+impl Capture {
+    /// Loads and attaches the programs, and looks at the connections that exist already.
+    ///
+    /// # Errors
+    /// Why nothing can be captured, with the remedy.
+    pub fn start(config: &Config, node: &str, boot: &str, mut sinks: Sinks) -> Result<Self> {
+        let policy = Arc::clone(&sinks.policy.borrow_and_update());
+        let settings = settings(config, &policy.policy, 1);
+        let loaded = loader::load(&loader::Options {
+            provider: config.capture.provider,
+            ring_bytes: config.capture.ring_bytes,
+            settings,
+            diagnostics: config.capture.diagnostics,
+        })
+        .context("cannot capture")?;
+        let limits = Limits {
+            connections: config.limits.connections,
+            idle_ns: config.limits.idle_s.saturating_mul(1_000_000_000),
+            http: http_limits(&policy.policy),
+        };
+        let mut tracker = Tracker::new(limits, policy.policy.filter.clone());
+        let attribution_options = AttributionOptions::default();
+        // After attaching: what is established later is announced by the kernel.
+        let snapshot = sockets::existing_sockets(&attribution_options.proc_root, &SocketLimits::default());
+        tracker.know_roles(snapshot.sockets.iter().map(|socket| {
+            let role = match sockets::role_of(socket, &snapshot.listeners) {
+                sockets::Role::Server => Role::Server,
+                sockets::Role::Client => Role::Client,
+            };
+            (socket.cookie, role)
+        }));
+        tracing::info!(
+            provider = loaded.provider.name(),
+            existing_connections = snapshot.sockets.len(),
+            "capturing"
+        );
+        let status = Status {
+            node: node.to_owned(),
+            boot: boot.to_owned(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            kernel: kernel_release(),
+            provider: loaded.provider.name().to_owned(),
+            ring_bytes: config.capture.ring_bytes,
+            started_us: clock::epoch_of_monotonic_us()
+                + i64::try_from(clock::monotonic_ns() / 1000).unwrap_or(0),
+            programs: loaded
+                .programs
+                .iter()
+                .map(|program| ProgramRow {
+                    name: program.name.clone(),
+                    id: program.id,
+                    verified: program.verified.unwrap_or(0),
+                })
+                .collect(),
+            providers: provider_rows(&loaded.attempts),
+            ..Status::default()
+        };
+        let mut capture = Self {
+            loaded,
+            attribution: Attribution::new(attribution_options),
+            tracker,
+            pipeline: Pipeline::new(&policy.policy, boot),
+            tap_hosts: Hosts::default(),
+            sinks,
+            settings,
+            config: config.clone(),
+            epoch_us: clock::epoch_of_monotonic_us(),
+            status,
+            kernel_counters_unreadable: 0,
+        };
+        capture.status.policy_version = policy.version;
+        capture.publish();
+        Ok(capture)
+    }
+
+    /// Works until told to stop; hands over everything that is known then.
+    pub fn run(mut self, stop: &AtomicBool) {
+        let interval = Duration::from_millis(self.config.collector.interval_ms);
+        let mut handed_over = Instant::now();
+        let mut published = Instant::now();
+        loop {
+            let stopping = stop.load(Ordering::Acquire);
+            let drained = self.round();
+            if self.sinks.policy.has_changed().unwrap_or(false) {
+                self.apply_policy();
+            }
+            if published.elapsed() >= PUBLISH_INTERVAL {
+                published = Instant::now();
+                self.epoch_us = clock::epoch_of_monotonic_us();
+                self.publish();
+            }
+            if handed_over.elapsed() >= interval {
+                handed_over = Instant::now();
+                self.hand_over();
+            }
+            if drained == ROUND_RECORDS_MAX {
+                continue;
+            }
+            if stopping {
+                break;
+            }
+            std::thread::park_timeout(self.config.drain_interval());
+        }
+        let (tracker, mut sink) = self.split();
+        tracker.finish_all(clock::monotonic_ns(), &mut |call| sink.take(&call));
+        self.publish();
+        self.hand_over();
+    }
+
+    /// Empties the ring buffer once. Gives the number of records.
+    fn round(&mut self) -> usize {
+        let mut records = 0;
+        let now_ns = clock::monotonic_ns();
+        let mut sink = Sink {
+            pipeline: &mut self.pipeline,
+            taps: &self.sinks.taps,
+            hosts: &mut self.tap_hosts,
+            outbox: self.sinks.outbox.as_ref(),
+            epoch_us: self.epoch_us,
+        };
+        while records < ROUND_RECORDS_MAX {
+            let Some(record) = self.loaded.ring.next() else {
+                break;
+            };
+            records += 1;
+            match ebpf::parse(&record) {
+                None => self.tracker.invalid_record(),
+                Some(Event::Exec(facts)) => self.attribution.exec(&facts),
+                Some(Event::Exit { pid, start_ns }) => {
+                    self.attribution.exit(pid, start_ns, now_ns);
+                    // Most processes have no filter; that is no error.
+                    let _ = self.loaded.filters.set_pid(pid, None);
+                }
+                Some(event) => self
+                    .tracker
+                    .handle(&event, &mut self.attribution, &mut |call| sink.take(&call)),
+            }
+        }
+        self.tracker.tick(now_ns, &mut |call| sink.take(&call));
+        self.give_orders();
+        self.loaded.flush_diagnostics();
+        records
+    }
+
+    fn give_orders(&mut self) {
+        for order in self.tracker.take_orders() {
+            let given = match order {
+                Order::Ignore { connection } => [Direction::In, Direction::Out]
+                    .into_iter()
+                    .try_for_each(|way| self.loaded.control.order(connection, way, Mode::Ignore, 0)),
+                Order::Skip {
+                    connection,
+                    way,
+                    sequence,
+                } => self.loaded.control.order(connection, way, Mode::SkipTo, sequence),
+                Order::Exclude { pid, cgroup } => {
+                    let filters = &mut self.loaded.filters;
+                    match cgroup {
+                        Some(cgroup) => filters.set_cgroup(cgroup, Some(FilterAction::Exclude)),
+                        None => filters.set_pid(pid, Some(FilterAction::Exclude)),
+                    }
+                }
+            };
+            if let Err(error) = given {
+                // The order only saves work: without it the connection is captured and left out here.
+                tracing::debug!(?order, %error, "an order to the programs failed");
+            }
+        }
+    }
+
+    fn apply_policy(&mut self) {
+        let policy = Arc::clone(&self.sinks.policy.borrow_and_update());
+        self.status.policy_version = policy.version;
+        self.tracker
+            .set_policy(http_limits(&policy.policy), policy.policy.filter.clone());
+        self.pipeline.set_policy(&policy.policy);
+        let settings = settings(&self.config, &policy.policy, self.settings.epoch + 1);
+        let filters = &mut self.loaded.filters;
+        let ports = policy.policy.filter.exclude.iter().filter_map(|filter| {
+            let only_port =
+                filter.executable.is_none() && filter.container.is_none() && filter.cgroup.is_none();
+            filter.port.filter(|_| only_port)
+        });
+        let written = filters
+            .clear()
+            .and_then(|()| {
+                ports
+                    .into_iter()
+                    .try_for_each(|port| filters.set_port(port, Some(FilterAction::Exclude)))
+            })
+            // Last: the new epoch makes the programs judge anew what a filter left out.
+            .and_then(|()| filters.write_settings(settings));
+        match written {
+            Ok(()) => self.settings = settings,
+            Err(error) => {
+                tracing::warn!(%error, "the policy's filters hold in the agent only, not in the kernel")
+            }
+        }
+    }
+
+    fn hand_over(&mut self) {
+        let Some(outbox) = &self.sinks.outbox else {
+            return;
+        };
+        let mut payload = self.pipeline.take_payload();
+        payload.workloads = self
+            .attribution
+            .take_changed_workloads()
+            .iter()
+            .map(|workload| workload.to_wire(self.epoch_us))
+            .collect();
+        payload.status = Some(self.status.to_wire(&self.status.node));
+        outbox.submit(payload);
+    }
+
+    fn split(&mut self) -> (&mut Tracker, Sink<'_>) {
+        let sink = Sink {
+            pipeline: &mut self.pipeline,
+            taps: &self.sinks.taps,
+            hosts: &mut self.tap_hosts,
+            outbox: self.sinks.outbox.as_ref(),
+            epoch_us: self.epoch_us,
+        };
+        (&mut self.tracker, sink)
+    }
+
+    fn publish(&mut self) {
+        self.status.connections = self.tracker.connections() as u64;
+        self.status.exchanges = self.tracker.counters().exchanges;
+        self.status.calls_sent = self.pipeline.calls_sent();
+        self.status.resident_bytes = crate::status::resident_bytes();
+        self.status.counters = self.counters();
+        self.status.export = self
+            .sinks
+            .export
+            .as_ref()
+            .map(|(url, monitor)| export_row(url, monitor))
+            .unwrap_or_default();
+        self.sinks.published.set(self.status.clone());
+    }
+
+    fn counters(&mut self) -> Vec<CounterRow> {
+        let row = |stage: &str, name: &str, events: u64, bytes: u64, meaning: &str, loss: bool| CounterRow {
+            stage: stage.to_owned(),
+            name: name.to_owned(),
+            events,
+            bytes,
+            meaning: meaning.to_owned(),
+            loss,
+        };
+        let mut rows = Vec::new();
+        for counter in Counter::ALL {
+            match self.loaded.counters.read(counter) {
+                Ok((events, bytes)) => {
+                    rows.push(row(
+                        "kernel",
+                        counter.name(),
+                        events,
+                        bytes,
+                        counter.explanation(),
+                        counter.is_loss(),
+                    ));
+                }
+                Err(_) => self.kernel_counters_unreadable += 1,
+            }
+        }
+        let tracker = self
+            .tracker
+            .counters()
+            .named()
+            .map(|(name, count)| (name, count, is_tracker_loss(name)));
+        rows.extend(tracker.map(|(name, count, loss)| row("tracker", name, count, 0, "", loss)));
+        let protocol = self.tracker.protocol_counters().named();
+        rows.extend(
+            protocol.map(|(name, count)| row("protocol", name, count, 0, "", is_protocol_loss(name))),
+        );
+        rows.extend(
+            self.attribution
+                .counters()
+                .iter()
+                .map(|(name, count)| row("attribution", name, count, 0, "", false)),
+        );
+        rows.extend(self.pipeline.drops().into_iter().map(|(stage, name, count)| {
+            // Counted in the minutes whatever the budget; a row not sent is no loss but a choice.
+            row(stage, name, count, 0, "", true)
+        }));
+        rows
+    }
+}
+
+/// Where calls go.
+struct Sink<'a> {
+    pipeline: &'a mut Pipeline,
+    taps: &'a Taps,
+    hosts: &'a mut Hosts,
+    outbox: Option<&'a Outbox>,
+    epoch_us: i64,
+}
+
+impl Sink<'_> {
+    fn take(&mut self, call: &crate::tracker::Call) {
+        let hosts = &mut *self.hosts;
+        self.taps
+            .show(call, || hosts.of(&call.exchange.request), self.epoch_us);
+        let Some(outbox) = self.outbox else {
+            return;
+        };
+        self.pipeline.take(call, self.epoch_us);
+        if self.pipeline.is_full() {
+            outbox.submit(self.pipeline.take_calls());
+        }
+    }
+}
+
+fn settings(config: &Config, policy: &CapturePolicy, epoch: u32) -> Settings {
+    let turn_bytes_max = match policy.capture.mode {
+        CaptureMode::Full => config.capture.turn_bytes,
+        CaptureMode::Headers => config.capture.head_bytes,
+    };
+    // Include filters name processes, which are known here only: the programs send, the tracker leaves out and says so.
+    Settings {
+        epoch,
+        turn_bytes_max,
+        include_only: 0,
+        reserved: 0,
+    }
+}
+
+fn is_tracker_loss(name: &str) -> bool {
+    matches!(
+        name,
+        "connections_beyond_limit"
+            | "connections_idle"
+            | "chunks_unoriented"
+            | "gaps"
+            | "gap_bytes"
+            | "records_invalid"
+    )
+}
+
+fn is_protocol_loss(name: &str) -> bool {
+    matches!(
+        name,
+        "responses_without_request"
+            | "requests_without_head"
+            | "responses_without_head"
+            | "requests_without_response"
+            | "pairings_withdrawn"
+            | "heads_too_large"
+            | "trailers_too_large"
+            | "headers_too_many"
+            | "malformed_start_line"
+            | "malformed_header"
+            | "malformed_chunked"
+            | "pipeline_overflow"
+            | "held_overflow"
+    )
+}
+
+/// For the status.
+#[must_use]
+pub fn provider_rows(attempts: &[loader::Attempt]) -> Vec<ProviderRow> {
+    attempts
+        .iter()
+        .map(|attempt| ProviderRow {
+            name: attempt.provider.name().to_owned(),
+            error: attempt.error.clone().unwrap_or_default(),
+            attached: attempt.error.is_none(),
+        })
+        .collect()
+}
+
+fn export_row(url: &str, monitor: &ExportMonitor) -> ExportRow {
+    let status = monitor.status();
+    ExportRow {
+        url: url.to_owned(),
+        link: status.link.name().to_owned(),
+        last_error: status
+            .last_error
+            .map(|failure| failure.to_string())
+            .unwrap_or_default(),
+        batches: status.backlog.batches as u64,
+        bytes: status.backlog.bytes,
+        spool_trouble: status.spool_trouble.unwrap_or_default(),
+        lost: status
+            .spool
+            .losses()
+            .map(|(reason, lost)| (reason.name().to_owned(), lost.batches))
+            .collect(),
+    }
+}
+
+/// Release of the running kernel, as `uname -r` prints it.
+#[must_use]
+pub fn kernel_release() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/osrelease")
+        .map(|text| text.trim().to_owned())
+        .unwrap_or_default()
+}

@@ -1,0 +1,318 @@
+//! `eastwatch-agent doctor`: what this kernel and host allow, what is attached, what is dropped and why.
+
+use std::io::Write;
+use std::path::Path;
+
+use agent_common::Settings;
+use anyhow::Result;
+use comfy_table::{ContentArrangement, Table, TableStyle};
+use serde::Serialize;
+
+use super::output::{Output, bytes};
+use crate::capture::{kernel_release, provider_rows};
+use crate::config::Config;
+use crate::control::client;
+use crate::loader::{self, Btf, KERNEL_BTF, LoadError, Provider, ProviderChoice};
+use crate::status::{ProviderRow, Status};
+
+/// Ring buffer of a trial.
+const TRIAL_RING_BYTES: u32 = 64 << 10;
+
+/// One thing that was looked at.
+#[derive(Clone, Debug, Serialize)]
+pub struct Check {
+    /// What.
+    pub name: &'static str,
+    /// It is as it should be.
+    pub ok: bool,
+    /// What was found, and what to do when it is not.
+    pub detail: String,
+    /// Nothing can be captured without it.
+    pub needed: bool,
+}
+
+/// All that doctor found.
+#[derive(Clone, Debug, Serialize)]
+pub struct Report {
+    /// Kernel release.
+    pub kernel: String,
+    /// The host.
+    pub checks: Vec<Check>,
+    /// Ways of capturing, each tried by loading and attaching it.
+    pub providers: Vec<ProviderRow>,
+    /// The running agent, if there is one.
+    pub agent: Option<Status>,
+}
+
+/// Looks and reports. True when traffic can be captured here.
+///
+/// # Errors
+/// The report cannot be written.
+pub async fn doctor(config: &Config, output: Output) -> Result<bool> {
+    let (agent, agent_check) = match client::status(&config.control.socket).await {
+        Ok(Some(status)) => {
+            let detail = format!(
+                "{} on node {}, provider {}",
+                status.version, status.node, status.provider
+            );
+            (
+                Some(status),
+                Check {
+                    name: "agent",
+                    ok: true,
+                    detail,
+                    needed: false,
+                },
+            )
+        }
+        Ok(None) => {
+            let detail = format!("none answers on {}", config.control.socket.display());
+            (
+                None,
+                Check {
+                    name: "agent",
+                    ok: false,
+                    detail,
+                    needed: false,
+                },
+            )
+        }
+        Err(error) => (
+            None,
+            Check {
+                name: "agent",
+                ok: false,
+                detail: format!("{error:#}"),
+                needed: false,
+            },
+        ),
+    };
+    let mut checks = host_checks();
+    checks.push(agent_check);
+    let providers = tokio::task::spawn_blocking(try_providers).await?;
+    let works = providers.iter().any(|provider| provider.error.is_empty());
+    let report = Report {
+        kernel: kernel_release(),
+        checks,
+        providers,
+        agent,
+    };
+    let mut out = std::io::stdout().lock();
+    match output {
+        Output::Json => {
+            serde_json::to_writer_pretty(&mut out, &report)?;
+            writeln!(out)?;
+        }
+        Output::Table => print(&mut out, &report)?,
+    }
+    Ok(works)
+}
+
+fn host_checks() -> Vec<Check> {
+    let btf = Btf::kernel();
+    let root = nix::unistd::Uid::effective().is_root();
+    let read = |path: &str| std::fs::read_to_string(path).map(|text| text.trim().to_owned());
+    let tracefs = ["/sys/kernel/tracing/events", "/sys/kernel/debug/tracing/events"]
+        .into_iter()
+        .find(|path| Path::new(path).is_dir());
+    let mut checks = vec![
+        Check {
+            name: "privileges",
+            ok: root,
+            detail: if root {
+                "running as root".to_owned()
+            } else {
+                "not root: needs root, or the capabilities BPF, PERFMON, NET_ADMIN and SYS_PTRACE".to_owned()
+            },
+            needed: true,
+        },
+        Check {
+            name: "kernel types",
+            ok: btf.is_ok(),
+            detail: btf.map_or_else(|error| error.to_string(), |_| format!("{KERNEL_BTF} is there")),
+            needed: true,
+        },
+        Check {
+            name: "tracefs",
+            ok: tracefs.is_some(),
+            detail: tracefs.map_or_else(
+                || {
+                    "not mounted: the provider syscall-exit needs it (mount -t tracefs tracefs /sys/kernel/tracing)".to_owned()
+                },
+                |path| format!("{path} is there"),
+            ),
+            needed: false,
+        },
+    ];
+    if let Ok(lockdown) = read("/sys/kernel/security/lockdown") {
+        let locked = lockdown.contains("[confidentiality]");
+        let detail = if locked {
+            format!("{lockdown}: in this mode programs may not read memory")
+        } else {
+            lockdown
+        };
+        checks.push(Check {
+            name: "lockdown",
+            ok: !locked,
+            detail,
+            needed: true,
+        });
+    }
+    checks
+}
+
+/// Each by itself: loading alone proves nothing, some kernels load what they then refuse to attach.
+fn try_providers() -> Vec<ProviderRow> {
+    Provider::ALL
+        .into_iter()
+        .flat_map(|provider| {
+            let options = loader::Options {
+                provider: match provider {
+                    Provider::SockLength => ProviderChoice::SockLength,
+                    Provider::SyscallExit => ProviderChoice::SyscallExit,
+                },
+                ring_bytes: TRIAL_RING_BYTES,
+                // Nothing is captured in a trial.
+                settings: Settings {
+                    epoch: 0,
+                    turn_bytes_max: 1,
+                    include_only: 1,
+                    reserved: 0,
+                },
+                diagnostics: false,
+            };
+            match loader::load(&options) {
+                Ok(loaded) => provider_rows(&loaded.attempts),
+                Err(LoadError::NoProvider(attempts)) => provider_rows(&attempts),
+                Err(error) => {
+                    vec![ProviderRow {
+                        name: provider.name().to_owned(),
+                        error: error.to_string(),
+                        attached: false,
+                    }]
+                }
+            }
+        })
+        .collect()
+}
+
+fn table(header: &[&str]) -> Table {
+    let mut table = Table::new();
+    table
+        .load_style(TableStyle::new())
+        .set_content_arrangement(ContentArrangement::Dynamic)
+        .set_header(header);
+    table
+}
+
+fn print(out: &mut impl Write, report: &Report) -> Result<()> {
+    writeln!(out, "Kernel {}\n", report.kernel)?;
+    let mut checks = table(&["HOST", "", ""]);
+    for check in &report.checks {
+        let mark = if check.ok {
+            "ok"
+        } else if check.needed {
+            "MISSING"
+        } else {
+            "-"
+        };
+        checks.add_row([check.name, mark, &check.detail]);
+    }
+    writeln!(out, "{checks}\n")?;
+    let mut providers = table(&["WAY OF CAPTURING", "", ""]);
+    for provider in &report.providers {
+        let attached = report
+            .agent
+            .as_ref()
+            .is_some_and(|agent| agent.provider == provider.name);
+        let mark = match (provider.error.is_empty(), attached) {
+            (true, true) => "works, in use",
+            (true, false) => "works",
+            (false, _) => "does not work",
+        };
+        providers.add_row([provider.name.as_str(), mark, &provider.error]);
+    }
+    writeln!(out, "{providers}")?;
+    if let Some(agent) = &report.agent {
+        print_agent(out, agent)?;
+    }
+    if report.providers.iter().all(|provider| !provider.error.is_empty()) {
+        writeln!(
+            out,
+            "\nNothing can be captured on this host: see the reasons above."
+        )?;
+    }
+    Ok(())
+}
+
+fn print_agent(out: &mut impl Write, agent: &Status) -> Result<()> {
+    writeln!(
+        out,
+        "\nAgent {} on {}: {} connections, {} exchanges, {} calls sent, {} resident, policy {}",
+        agent.version,
+        agent.node,
+        agent.connections,
+        agent.exchanges,
+        agent.calls_sent,
+        bytes(agent.resident_bytes),
+        agent.policy_version,
+    )?;
+    let export = &agent.export;
+    writeln!(
+        out,
+        "Collector {}: {}, {} batches ({}) waiting{}{}",
+        export.url,
+        export.link,
+        export.batches,
+        bytes(export.bytes),
+        if export.last_error.is_empty() {
+            String::new()
+        } else {
+            format!("\n  last error: {}", export.last_error)
+        },
+        if export.spool_trouble.is_empty() {
+            String::new()
+        } else {
+            format!("\n  spool: {}", export.spool_trouble)
+        },
+    )?;
+    let mut programs = table(&["ATTACHED PROGRAM", "ID", "VERIFIED INSTRUCTIONS"]);
+    for program in &agent.programs {
+        programs.add_row([
+            program.name.clone(),
+            program.id.to_string(),
+            program.verified.to_string(),
+        ]);
+    }
+    writeln!(out, "\n{programs}")?;
+    for (loss, title) in [(true, "LOST OR LEFT OUT"), (false, "COUNTED")] {
+        let rows: Vec<_> = agent
+            .counters
+            .iter()
+            .filter(|row| row.loss == loss && row.events + row.bytes > 0)
+            .collect();
+        if rows.is_empty() {
+            if loss {
+                writeln!(out, "\nNothing lost.")?;
+            }
+            continue;
+        }
+        let mut counters = table(&[title, "", "EVENTS", "BYTES", ""]);
+        for row in rows {
+            let size = if row.bytes == 0 {
+                String::new()
+            } else {
+                bytes(row.bytes)
+            };
+            counters.add_row([
+                &row.stage,
+                &row.name,
+                &row.events.to_string(),
+                &size,
+                &row.meaning,
+            ]);
+        }
+        writeln!(out, "\n{counters}")?;
+    }
+    Ok(())
+}

@@ -1,0 +1,6 @@
+//! Commands.
+
+pub mod doctor;
+pub mod output;
+pub mod run;
+pub mod tail;

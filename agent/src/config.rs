@@ -1,0 +1,371 @@
+//! The agent's configuration: one TOML file, overridden by environment variables, unknown keys refused.
+//!
+//! `EASTWATCH_AGENT__COLLECTOR__URL` in the environment is `collector.url` in the file.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use figment::Figment;
+use figment::providers::{Env, Format, Toml};
+use serde::Deserialize;
+
+use crate::loader::ProviderChoice;
+
+/// What environment variables of the agent start with; `__` separates the parts of a key.
+const ENV_PREFIX: &str = "EASTWATCH_AGENT__";
+
+/// Everything that can be set.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// Who this node is.
+    pub node: Node,
+    /// Where to send what is learnt.
+    pub collector: Collector,
+    /// What waits for the collector.
+    pub spool: Spool,
+    /// How traffic is captured.
+    pub capture: Capture,
+    /// Bounds.
+    pub limits: Limits,
+    /// The socket that `tail` and `doctor` talk to.
+    pub control: Control,
+    /// Metrics and health.
+    pub metrics: Metrics,
+    /// What the agent says about itself.
+    pub log: Log,
+}
+
+/// `node.*`
+#[derive(Clone, Debug, Default, Deserialize, PartialEq)]
+#[serde(deny_unknown_fields, default)]
+pub struct Node {
+    /// Name of the node; the host name when not set.
+    pub name: Option<String>,
+}
+
+/// `collector.*`
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[serde(deny_unknown_fields, default)]
+pub struct Collector {
+    /// `http://HOST:PORT` of the collector's gRPC address.
+    pub url: String,
+    /// How often what is new is sent, milliseconds.
+    pub interval_ms: u64,
+}
+
+impl Default for Collector {
+    fn default() -> Self {
+        Self {
+            url: "http://127.0.0.1:4460".to_owned(),
+            interval_ms: 5000,
+        }
+    }
+}
+
+/// `spool.*`
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[serde(deny_unknown_fields, default)]
+pub struct Spool {
+    /// Directory; made when missing.
+    pub dir: PathBuf,
+    /// Largest size, bytes; the oldest batches go first.
+    pub bytes_max: u64,
+}
+
+impl Default for Spool {
+    fn default() -> Self {
+        Self {
+            dir: "/var/lib/eastwatch/spool".into(),
+            bytes_max: 256 << 20,
+        }
+    }
+}
+
+/// `capture.*`
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[serde(deny_unknown_fields, default)]
+pub struct Capture {
+    /// `auto`, `sock-length` or `syscall-exit`.
+    pub provider: ProviderChoice,
+    /// Size of the ring buffer between kernel and agent, bytes: a power of two, at least 4096.
+    pub ring_bytes: u32,
+    /// How often the ring buffer is emptied, milliseconds.
+    pub drain_ms: u64,
+    /// Bytes captured of what one end sends before the other answers, 1 to 65536; the rest of a body is measured, not read.
+    pub turn_bytes: u32,
+    /// The same when the policy asks for heads only.
+    pub head_bytes: u32,
+    /// Diagnostics of the eBPF programs in the agent's log.
+    pub diagnostics: bool,
+}
+
+impl Default for Capture {
+    fn default() -> Self {
+        Self {
+            provider: ProviderChoice::Auto,
+            ring_bytes: 16 << 20,
+            drain_ms: 10,
+            turn_bytes: 64 << 10,
+            head_bytes: 8 << 10,
+            diagnostics: false,
+        }
+    }
+}
+
+/// `limits.*`
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    /// HTTP connections tracked at a time.
+    pub connections: usize,
+    /// A connection of which nothing was heard for so long is given up, seconds.
+    pub idle_s: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections: 100_000,
+            idle_s: 3600,
+        }
+    }
+}
+
+/// `control.*`
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[serde(deny_unknown_fields, default)]
+pub struct Control {
+    /// Path of the socket.
+    pub socket: PathBuf,
+}
+
+impl Default for Control {
+    fn default() -> Self {
+        Self {
+            socket: "/run/eastwatch/agent.sock".into(),
+        }
+    }
+}
+
+/// `metrics.*`
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[serde(deny_unknown_fields, default)]
+pub struct Metrics {
+    /// Where `/metrics`, `/healthz` and `/readyz` answer. Port 0 lets the kernel choose.
+    pub listen: SocketAddr,
+    /// Allow an address beyond loopback although nothing is encrypted or authenticated.
+    pub insecure: bool,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 4462)),
+            insecure: false,
+        }
+    }
+}
+
+/// `log.*`
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[serde(deny_unknown_fields, default)]
+pub struct Log {
+    /// `error`, `warn`, `info`, `debug`, `trace`, or per-module directives.
+    pub level: String,
+    /// One line of text, or one JSON object, an event.
+    pub format: LogFormat,
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self {
+            level: "info".to_owned(),
+            format: LogFormat::Text,
+        }
+    }
+}
+
+/// How log events look.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// For machines.
+    Json,
+}
+
+/// Why a configuration cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("cannot read the configuration {}: {source}. Give an existing file with --config, or none for the defaults", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A key or a value that does not exist, or of the wrong type.
+    #[error("{0}. deploy/eastwatch-agent.toml lists every key with its default")]
+    Invalid(String),
+    /// A value out of its range.
+    #[error("{key} = {value}: {remedy}")]
+    Value {
+        /// The key.
+        key: &'static str,
+        /// What it was set to.
+        value: String,
+        /// What it must be.
+        remedy: &'static str,
+    },
+}
+
+impl Config {
+    /// Reads the file, if any, then the environment.
+    ///
+    /// # Errors
+    /// See [`ConfigError`]; the message names key, source and remedy.
+    pub fn load(file: Option<&Path>) -> Result<Self, ConfigError> {
+        let mut figment = Figment::new();
+        if let Some(path) = file {
+            std::fs::File::open(path).map_err(|source| ConfigError::Read {
+                path: path.to_owned(),
+                source,
+            })?;
+            figment = figment.merge(Toml::file_exact(path));
+        }
+        let config: Self = figment
+            .merge(Env::prefixed(ENV_PREFIX).split("__"))
+            .extract()
+            .map_err(|error| ConfigError::Invalid(error.to_string()))?;
+        config.check()?;
+        Ok(config)
+    }
+
+    fn check(&self) -> Result<(), ConfigError> {
+        let value = |key, value: &dyn ToString, remedy| {
+            Err(ConfigError::Value {
+                key,
+                value: value.to_string(),
+                remedy,
+            })
+        };
+        let capture = &self.capture;
+        if !capture.ring_bytes.is_power_of_two() || capture.ring_bytes < 4096 || capture.ring_bytes > 1 << 30
+        {
+            return value(
+                "capture.ring_bytes",
+                &capture.ring_bytes,
+                "must be a power of two from 4096 to 1073741824",
+            );
+        }
+        if !(1..=1000).contains(&capture.drain_ms) {
+            return value("capture.drain_ms", &capture.drain_ms, "must be 1 to 1000");
+        }
+        for (key, bytes) in [
+            ("capture.turn_bytes", capture.turn_bytes),
+            ("capture.head_bytes", capture.head_bytes),
+        ] {
+            if !(1..=64 << 10).contains(&bytes) {
+                return value(key, &bytes, "must be 1 to 65536");
+            }
+        }
+        if self.limits.connections == 0 {
+            return value("limits.connections", &0, "must be at least 1");
+        }
+        if self.limits.idle_s == 0 {
+            return value("limits.idle_s", &0, "must be at least 1");
+        }
+        if !(100..=600_000).contains(&self.collector.interval_ms) {
+            return value(
+                "collector.interval_ms",
+                &self.collector.interval_ms,
+                "must be 100 to 600000",
+            );
+        }
+        if !self.metrics.listen.ip().to_canonical().is_loopback() && !self.metrics.insecure {
+            return value(
+                "metrics.listen",
+                &self.metrics.listen,
+                "this address is reachable from other machines: use a loopback address such as 127.0.0.1, or accept that with \
+                 metrics.insecure = true",
+            );
+        }
+        Ok(())
+    }
+
+    /// How long between two drains.
+    #[must_use]
+    pub const fn drain_interval(&self) -> Duration {
+        Duration::from_millis(self.capture.drain_ms)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    fn load(text: &str) -> Result<Config, String> {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        file.write_all(text.as_bytes()).unwrap();
+        Config::load(Some(file.path())).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn defaults_are_valid_and_the_example_shows_them() {
+        assert_eq!(load("").unwrap(), Config::default());
+        let example = include_str!("../../deploy/eastwatch-agent.toml");
+        assert_eq!(load(example).unwrap(), Config::default());
+        // Every key is in it, also those without a default.
+        for key in [
+            "name",
+            "url",
+            "dir",
+            "provider",
+            "ring_bytes",
+            "socket",
+            "listen",
+            "level",
+            "connections",
+        ] {
+            assert!(example.contains(key), "{key}");
+        }
+    }
+
+    #[test]
+    fn errors_name_key_and_remedy() {
+        for (text, parts) in [
+            (
+                "[capture]\nring_byts = 4096",
+                ["ring_byts", "eastwatch-agent.toml"],
+            ),
+            (
+                "[capture]\nring_bytes = 5000",
+                ["capture.ring_bytes = 5000", "power of two"],
+            ),
+            ("[capture]\nprovider = \"magic\"", ["provider", "magic"]),
+            (
+                "[metrics]\nlisten = \"0.0.0.0:1\"",
+                ["metrics.listen", "loopback"],
+            ),
+            ("[limits]\nconnections = 0", ["limits.connections", "at least 1"]),
+        ] {
+            let error = load(text).unwrap_err();
+            for part in parts {
+                assert!(error.contains(part), "{error}");
+            }
+        }
+        let error = Config::load(Some(Path::new("/no/such/file")))
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.contains("/no/such/file") && error.contains("--config"),
+            "{error}"
+        );
+    }
+}

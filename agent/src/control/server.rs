@@ -1,0 +1,188 @@
+//! The agent's end of the control socket.
+
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::Semaphore;
+use tokio::sync::broadcast::error::RecvError;
+
+use super::{Line, REQUEST_BYTES_MAX, Request};
+use crate::status::Published;
+use crate::tap::{TapFilter, Taps};
+
+/// Clients served at a time; more are turned away.
+pub const CLIENTS_MAX: usize = 16;
+
+/// Why there is no control socket.
+#[derive(Debug, thiserror::Error)]
+pub enum ControlError {
+    /// Another agent answers there.
+    #[error("another agent already answers on {}: stop it, or set control.socket to another path", .0.display())]
+    InUse(PathBuf),
+    /// The path cannot be used.
+    #[error("cannot listen on {}: {source}. Set control.socket to a path whose directory this user may write", path.display())]
+    Path {
+        /// Where.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+/// A bound socket; its file goes with it.
+pub struct ControlSocket {
+    listener: UnixListener,
+    path: PathBuf,
+}
+
+impl Drop for ControlSocket {
+    fn drop(&mut self) {
+        // Gone already, or the directory went read-only: nothing is left to do about it.
+        let _ = std::fs::remove_file(&self.path);
+    }
+}
+
+impl ControlSocket {
+    /// Binds the socket. A file that a crashed agent left is replaced, one that answers is not.
+    ///
+    /// # Errors
+    /// [`ControlError`].
+    pub fn bind(path: &Path) -> Result<Self, ControlError> {
+        let failed = |source| ControlError::Path {
+            path: path.to_owned(),
+            source,
+        };
+        if let Some(parent) = path.parent() {
+            std::fs::create_dir_all(parent).map_err(failed)?;
+        }
+        if std::os::unix::net::UnixStream::connect(path).is_ok() {
+            return Err(ControlError::InUse(path.to_owned()));
+        }
+        match std::fs::remove_file(path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
+            _ => {}
+        }
+        let listener = UnixListener::bind(path).map_err(failed)?;
+        // Calls with their targets are shown here: for root alone.
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).map_err(failed)?;
+        Ok(Self {
+            listener,
+            path: path.to_owned(),
+        })
+    }
+
+    /// Serves clients for as long as it is polled.
+    pub async fn serve(self, published: Published, taps: Taps) {
+        let places = Arc::new(Semaphore::new(CLIENTS_MAX));
+        loop {
+            let Ok((stream, _)) = self.listener.accept().await else {
+                // Out of descriptors, most likely; other work goes on and gives some back.
+                tokio::task::yield_now().await;
+                continue;
+            };
+            let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
+                tracing::debug!("a control client was turned away: {CLIENTS_MAX} are served already");
+                continue;
+            };
+            let (published, taps) = (published.clone(), taps.clone());
+            tokio::spawn(async move {
+                // A client that went away is the normal end of a tail.
+                let _ = answer(stream, &published, &taps).await;
+                drop(place);
+            });
+        }
+    }
+}
+
+async fn answer(stream: UnixStream, published: &Published, taps: &Taps) -> io::Result<()> {
+    let (read, mut write) = stream.into_split();
+    let mut line = String::new();
+    let mut reader = BufReader::new(read).take(REQUEST_BYTES_MAX as u64);
+    reader.read_line(&mut line).await?;
+    let request = match serde_json::from_str(&line) {
+        Ok(Request::Tail(filter)) => filter.check().map(|()| Request::Tail(filter)),
+        Ok(request) => Ok(request),
+        Err(error) => Err(format!("request not understood: {error}")),
+    };
+    match request {
+        Ok(Request::Status) => send(&mut write, &published.get()).await,
+        Ok(Request::Tail(filter)) => {
+            let mut gone = [0];
+            let mut rest = reader.into_inner();
+            tokio::select! {
+                done = tail(&mut write, taps, &filter) => done,
+                // The client says nothing more; its end of file means that it went.
+                _ = rest.read(&mut gone) => Ok(()),
+            }
+        }
+        Err(error) => send(&mut write, &Line::Error(error)).await,
+    }
+}
+
+async fn tail(write: &mut (impl AsyncWriteExt + Unpin), taps: &Taps, filter: &TapFilter) -> io::Result<()> {
+    let mut calls = taps.subscribe();
+    loop {
+        let line = match calls.recv().await {
+            Ok(call) if filter.matches(&call) => Line::Call(Box::new((*call).clone())),
+            Ok(_) => continue,
+            Err(RecvError::Lagged(missed)) => Line::Missed(missed),
+            Err(RecvError::Closed) => return Ok(()),
+        };
+        send(write, &line).await?;
+    }
+}
+
+async fn send(write: &mut (impl AsyncWriteExt + Unpin), line: &impl serde::Serialize) -> io::Result<()> {
+    let mut bytes = serde_json::to_vec(line)?;
+    bytes.push(b'\n');
+    write.write_all(&bytes).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::control::client;
+
+    #[tokio::test]
+    async fn a_stale_file_is_replaced_and_a_living_agent_is_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("sub/agent.sock");
+        std::fs::create_dir(dir.path().join("sub")).unwrap();
+        drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
+        assert!(path.exists(), "left behind");
+        let first = ControlSocket::bind(&path).unwrap();
+        assert!(matches!(ControlSocket::bind(&path), Err(ControlError::InUse(_))));
+        drop(first);
+        assert!(!path.exists(), "cleaned up");
+        let error = ControlSocket::bind(Path::new("/proc/no/agent.sock"))
+            .err()
+            .unwrap()
+            .to_string();
+        assert!(error.contains("control.socket"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn status_and_nonsense() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("agent.sock");
+        let socket = ControlSocket::bind(&path).unwrap();
+        let published = Published::default();
+        published.set(crate::status::Status {
+            node: "n1".into(),
+            ..Default::default()
+        });
+        let server = tokio::spawn(socket.serve(published, Taps::default()));
+        assert_eq!(client::status(&path).await.unwrap().unwrap().node, "n1");
+        let bad = TapFilter {
+            status: "ok".into(),
+            ..TapFilter::default()
+        };
+        let mut lines = client::tail(&path, &bad).await.unwrap().unwrap();
+        assert!(matches!(lines.next().await.unwrap(), Some(Line::Error(text)) if text.contains("status")));
+        server.abort();
+    }
+}

@@ -1,0 +1,200 @@
+//! `/metrics` in the Prometheus text format, `/healthz`, `/readyz`.
+
+use std::fmt;
+use std::net::SocketAddr;
+
+use anyhow::{Context, Result};
+use axum::Router;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::IntoResponse;
+use axum::routing::get;
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::registry::Registry;
+use tokio::net::TcpListener;
+
+use crate::status::{Published, Status};
+
+/// Turns the latest status into metrics at each scrape.
+#[derive(Debug)]
+struct StatusCollector(Published);
+
+impl Collector for StatusCollector {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        let status = self.0.get();
+        let gauges = [
+            ("connections", "HTTP connections tracked now", status.connections),
+            (
+                "policy_version",
+                "Capture policy in force, 0 for the defaults",
+                status.policy_version,
+            ),
+            (
+                "ring_bytes",
+                "Size of the ring buffer",
+                u64::from(status.ring_bytes),
+            ),
+            (
+                "spool_batches",
+                "Batches waiting for the collector",
+                status.export.batches,
+            ),
+            ("spool_bytes", "Their bytes", status.export.bytes),
+            (
+                "resident_bytes",
+                "Resident memory of the agent",
+                status.resident_bytes,
+            ),
+            (
+                "collector_connected",
+                "1 while the collector is connected",
+                u64::from(status.export.link == "connected"),
+            ),
+        ];
+        for (name, help, value) in gauges {
+            let gauge = ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX));
+            gauge.encode(encoder.encode_descriptor(name, help, None, MetricType::Gauge)?)?;
+        }
+        let counters = [
+            ("exchanges", "Exchanges seen", status.exchanges),
+            (
+                "calls_sent",
+                "Call rows handed over for the collector",
+                status.calls_sent,
+            ),
+        ];
+        for (name, help, value) in counters {
+            ConstCounter::new(value).encode(encoder.encode_descriptor(
+                name,
+                help,
+                None,
+                MetricType::Counter,
+            )?)?;
+        }
+        encode_rows(&mut encoder, &status)
+    }
+}
+
+fn encode_rows(encoder: &mut DescriptorEncoder<'_>, status: &Status) -> fmt::Result {
+    let mut events = encoder.encode_descriptor(
+        "events",
+        "What became of records, messages and calls",
+        None,
+        MetricType::Counter,
+    )?;
+    for row in &status.counters {
+        let labels = [("stage", row.stage.as_str()), ("what", row.name.as_str())];
+        ConstCounter::new(row.events).encode(events.encode_family(&labels)?)?;
+    }
+    let mut bytes =
+        encoder.encode_descriptor("bytes", "Bytes by what became of them", None, MetricType::Counter)?;
+    for row in status.counters.iter().filter(|row| row.bytes > 0) {
+        let labels = [("stage", row.stage.as_str()), ("what", row.name.as_str())];
+        ConstCounter::new(row.bytes).encode(bytes.encode_family(&labels)?)?;
+    }
+    let mut lost = encoder.encode_descriptor(
+        "spool_lost_batches",
+        "Batches lost, by reason",
+        None,
+        MetricType::Counter,
+    )?;
+    for (reason, batches) in &status.export.lost {
+        ConstCounter::new(*batches).encode(lost.encode_family(&[("reason", reason.as_str())])?)?;
+    }
+    Ok(())
+}
+
+/// The text of a scrape.
+fn render(published: &Published) -> Result<String, fmt::Error> {
+    let mut registry = Registry::with_prefix("eastwatch_agent");
+    registry.register_collector(Box::new(StatusCollector(published.clone())));
+    let mut text = String::new();
+    prometheus_client::encoding::text::encode(&mut text, &registry)?;
+    Ok(text)
+}
+
+async fn metrics(State(published): State<Published>) -> impl IntoResponse {
+    match render(&published) {
+        Ok(text) => (
+            StatusCode::OK,
+            [(
+                header::CONTENT_TYPE,
+                "application/openmetrics-text; version=1.0.0; charset=utf-8",
+            )],
+            text,
+        ),
+        Err(error) => (
+            StatusCode::INTERNAL_SERVER_ERROR,
+            [(header::CONTENT_TYPE, "text/plain")],
+            error.to_string(),
+        ),
+    }
+}
+
+/// Ready once programs are attached: then the status names a provider.
+async fn ready(State(published): State<Published>) -> impl IntoResponse {
+    if published.get().provider.is_empty() {
+        (StatusCode::SERVICE_UNAVAILABLE, "not capturing yet\n")
+    } else {
+        (StatusCode::OK, "capturing\n")
+    }
+}
+
+/// Binds the address.
+///
+/// # Errors
+/// The address cannot be had, with the key that sets it.
+pub async fn bind(address: SocketAddr) -> Result<TcpListener> {
+    TcpListener::bind(address).await.with_context(|| {
+        format!("cannot listen on {address} for metrics: set metrics.listen to a free address")
+    })
+}
+
+/// Serves for as long as it is polled.
+///
+/// # Errors
+/// The listener failed.
+pub async fn serve(listener: TcpListener, published: Published) -> Result<()> {
+    let routes = Router::new()
+        .route("/metrics", get(metrics))
+        .route("/healthz", get(|| async { "ok\n" }))
+        .route("/readyz", get(ready))
+        .with_state(published);
+    axum::serve(listener, routes).await.context("serving metrics")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::status::CounterRow;
+
+    #[test]
+    fn every_counter_is_exposed_with_its_labels() {
+        let published = Published::default();
+        published.set(Status {
+            exchanges: 7,
+            counters: vec![CounterRow {
+                stage: "kernel".into(),
+                name: "ring_full".into(),
+                events: 3,
+                bytes: 99,
+                meaning: String::new(),
+                loss: true,
+            }],
+            ..Status::default()
+        });
+        let text = render(&published).unwrap();
+        for line in [
+            "eastwatch_agent_exchanges_total 7",
+            "eastwatch_agent_events_total{stage=\"kernel\",what=\"ring_full\"} 3",
+            "eastwatch_agent_bytes_total{stage=\"kernel\",what=\"ring_full\"} 99",
+            "eastwatch_agent_connections 0",
+        ] {
+            assert!(text.contains(line), "{line} is not in\n{text}");
+        }
+    }
+}

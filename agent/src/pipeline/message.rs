@@ -1,0 +1,77 @@
+//! A call in the form of the wire.
+
+use catalog::{ApiKey, LeafId};
+use detect::RedactedCall;
+use wire::v1;
+
+use super::{Measures, client_process, server_process, workload_name};
+use crate::tracker::Call;
+
+/// What the call became on its way: nothing in it is a value from the traffic.
+pub struct Redacted {
+    /// Unique within the run.
+    pub id: u64,
+    /// Method, names, allowed headers.
+    pub call: RedactedCall,
+    /// Which API.
+    pub api: ApiKey,
+    /// Rendering of the leaf.
+    pub path: String,
+    /// Leaf of the trie.
+    pub leaf: LeafId,
+    /// Calls that it stands for, see the budget.
+    pub weight: u32,
+    /// Sizes and times.
+    pub measures: Measures,
+}
+
+/// An API's key.
+pub fn api_message(api: &ApiKey) -> v1::ApiKey {
+    v1::ApiKey {
+        workload: api.workload.clone(),
+        host: api.host.clone(),
+        side: match api.side {
+            catalog::Side::Server => v1::Side::Server,
+            catalog::Side::Client => v1::Side::Client,
+        }
+        .into(),
+    }
+}
+
+/// The row.
+pub fn call_message(call: &Call, redacted: Redacted) -> v1::Call {
+    let exchange = &call.exchange;
+    let response = exchange.response.as_ref();
+    let headers = |pairs: Vec<(String, String)>| {
+        pairs
+            .into_iter()
+            .map(|(name, value)| v1::Header { name, value })
+            .collect()
+    };
+    v1::Call {
+        id: redacted.id,
+        ts_us: redacted.measures.ts_us,
+        api: Some(api_message(&redacted.api)),
+        method: redacted.call.method,
+        path: redacted.path,
+        query_names: redacted.call.query_names,
+        status: response.map_or(0, |response| u32::from(response.status)),
+        request_bytes: redacted.measures.request_bytes,
+        response_bytes: redacted.measures.response_bytes,
+        request_body_bytes: exchange.request.body.decoded_bytes,
+        response_body_bytes: response.map_or(0, |response| response.body.decoded_bytes),
+        duration_us: redacted.measures.duration_us,
+        ttfb_us: redacted.measures.ttfb_us,
+        protocol: exchange.request.version.name().to_owned(),
+        flags: exchange.flags.0,
+        client_workload: workload_name(client_process(call)),
+        client_address: call.client.to_string(),
+        server_workload: workload_name(server_process(call)),
+        server_address: call.server.to_string(),
+        leaf: redacted.leaf.0.to_vec(),
+        request_headers: headers(redacted.call.request_headers),
+        response_headers: headers(redacted.call.response_headers),
+        weight: redacted.weight,
+        pid: call.process.key.pid,
+    }
+}

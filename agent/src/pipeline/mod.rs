@@ -1,0 +1,292 @@
+//! From a call to what leaves the node: catalog deltas, budgeted calls, edges, workloads.
+//!
+//! Invariant: nothing of an exchange reaches the outbox but through the redactor and the catalog, which decides what of a path is text.
+
+pub mod edges;
+mod message;
+
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+
+use catalog::{ApiKey, NodeCatalog, Observation, path_of_target};
+use detect::{Hosts, Redactor};
+use policy::CapturePolicy;
+use protocol::Exchange;
+use wire::v1::{CatalogDelta, Payload};
+use xxhash_rust::xxh3::{Xxh3, xxh3_64};
+
+use self::edges::{EdgeCall, EdgeKey, Edges};
+use self::message::{Redacted, call_message};
+use crate::attribution::Process;
+use crate::budget::{CallBudget, CallClass};
+use crate::tracker::{Call, Side};
+
+/// Call rows gathered before they are handed over, whatever the interval: bounds memory and the size of batches.
+pub const CALLS_MAX: usize = 2000;
+
+/// A call as `tail` shows it, or as it goes to the collector; the sizes and times that both need.
+#[derive(Clone, Copy, Debug)]
+pub struct Measures {
+    /// Unix epoch microseconds of the first request byte.
+    pub ts_us: i64,
+    /// Bytes on the wire.
+    pub request_bytes: u64,
+    /// Bytes on the wire; 0 without a response.
+    pub response_bytes: u64,
+    /// First request byte to last response byte, microseconds.
+    pub duration_us: u64,
+    /// First request byte to first response byte, microseconds.
+    pub ttfb_us: u64,
+}
+
+impl Measures {
+    /// Of an exchange; `epoch_us` is Unix time of 0 on its clock.
+    #[must_use]
+    pub fn of(exchange: &Exchange, epoch_us: i64) -> Self {
+        let request = &exchange.request;
+        let since = |time: u64| time.saturating_sub(request.first_byte) / 1000;
+        let response = exchange.response.as_ref();
+        Self {
+            ts_us: epoch_us.saturating_add(i64::try_from(request.first_byte / 1000).unwrap_or(i64::MAX)),
+            request_bytes: request.head_bytes + request.body.wire_bytes,
+            response_bytes: response.map_or(0, |response| response.head_bytes + response.body.wire_bytes),
+            duration_us: response.map_or(0, |response| since(response.last_byte)),
+            ttfb_us: response.map_or(0, |response| since(response.first_byte)),
+        }
+    }
+}
+
+/// See the module's description.
+pub struct Pipeline {
+    catalog: NodeCatalog,
+    budget: CallBudget,
+    redactor: Redactor,
+    hosts: Hosts,
+    edges: Edges,
+    calls: Vec<wire::v1::Call>,
+    seed: u64,
+}
+
+impl Pipeline {
+    /// Starts with nothing learnt. `boot` names this run: it makes the ids of calls unique.
+    #[must_use]
+    pub fn new(policy: &CapturePolicy, boot: &str) -> Self {
+        let seed = xxh3_64(boot.as_bytes());
+        Self {
+            catalog: NodeCatalog::new(catalog::Limits::default()),
+            budget: CallBudget::new(&policy.calls, seed),
+            redactor: Redactor::new(policy),
+            hosts: Hosts::default(),
+            edges: Edges::default(),
+            calls: Vec::new(),
+            seed,
+        }
+    }
+
+    /// A new policy is in force.
+    pub fn set_policy(&mut self, policy: &CapturePolicy) {
+        self.budget.set_policy(&policy.calls, self.seed);
+        self.redactor.set_policy(policy);
+    }
+
+    /// Takes a call. `epoch_us` is Unix time of 0 on the clock of its times.
+    pub fn take(&mut self, call: &Call, epoch_us: i64) {
+        let exchange = &call.exchange;
+        let measures = Measures::of(exchange, epoch_us);
+        let status = exchange.response.as_ref().map(|response| response.status);
+        let server_side = call.side == Side::Server;
+        let host = self.hosts.of(&exchange.request);
+        let api = ApiKey {
+            workload: if server_side {
+                call.process.workload.name.clone()
+            } else {
+                String::new()
+            },
+            host,
+            side: if server_side {
+                catalog::Side::Server
+            } else {
+                catalog::Side::Client
+            },
+        };
+        let method = std::str::from_utf8(&exchange.request.method).unwrap_or_default();
+        let recorded = self.catalog.observe(
+            &api,
+            &Observation {
+                method,
+                path: path_of_target(&exchange.request.target),
+                status,
+                latency_us: exchange.response.as_ref().map(|_| measures.duration_us),
+                request_bytes: measures.request_bytes,
+                response_bytes: measures.response_bytes,
+                client: client_identity(call),
+                ts_us: measures.ts_us,
+                weight: 1,
+            },
+        );
+        let error = status.is_none_or(|status| status >= 400);
+        self.edges.add(
+            edge_key(call, &recorded.host),
+            EdgeCall {
+                error: status.is_none_or(|status| status >= 500),
+                request_bytes: measures.request_bytes,
+                response_bytes: measures.response_bytes,
+                duration_us: measures.duration_us,
+                ts_us: measures.ts_us,
+            },
+        );
+        let class = CallClass {
+            error,
+            rare: recorded.rare,
+            endpoint: endpoint_hash(&recorded.leaf.0, method),
+        };
+        let now_us = u64::try_from(measures.ts_us).unwrap_or(0);
+        let Some(weight) = self.budget.admit(now_us, class) else {
+            return;
+        };
+        let redacted = Redacted {
+            id: self.call_id(call),
+            call: self.redactor.redact(exchange),
+            api: ApiKey {
+                host: recorded.host.to_string(),
+                ..api
+            },
+            path: recorded.path.to_string(),
+            leaf: recorded.leaf,
+            weight,
+            measures,
+        };
+        self.calls.push(call_message(call, redacted));
+    }
+
+    /// Whether so many rows wait that they should be handed over before the interval is up.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.calls.len() >= CALLS_MAX
+    }
+
+    /// Call rows that wait.
+    pub fn take_calls(&mut self) -> Payload {
+        Payload {
+            calls: std::mem::take(&mut self.calls),
+            ..Payload::default()
+        }
+    }
+
+    /// Everything that is new since the last call.
+    pub fn take_payload(&mut self) -> Payload {
+        let catalog = self
+            .catalog
+            .take_delta()
+            .iter()
+            .map(|delta| CatalogDelta {
+                api: Some(message::api_message(&delta.api)),
+                delta: delta.encode(),
+            })
+            .collect();
+        Payload {
+            catalog,
+            calls: std::mem::take(&mut self.calls),
+            edges: self.edges.take(),
+            workloads: Vec::new(),
+            status: None,
+        }
+    }
+
+    /// What limits cut off or folded: stage, reason, events.
+    pub fn drops(&self) -> Vec<(&'static str, &'static str, u64)> {
+        let redacted = self.redactor.counters();
+        let hosts = self.hosts.counters();
+        let mut drops: Vec<_> = self
+            .catalog
+            .folded()
+            .map(|(limit, count)| ("catalog", limit, count))
+            .collect();
+        drops.extend(
+            self.budget
+                .counts()
+                .map(|(class, counts)| ("calls", class.name(), counts.not_sent)),
+        );
+        drops.extend([
+            ("edges", "folded", self.edges.folded()),
+            ("redact", "methods_other", redacted.methods_other),
+            ("redact", "queries_cut", redacted.queries_cut),
+            ("redact", "headers_dropped", redacted.headers_dropped),
+            ("redact", "values_cut", redacted.values_cut),
+            ("host", "missing", hosts.missing),
+            ("host", "invalid", hosts.invalid),
+            ("host", "repeated", hosts.repeated),
+        ]);
+        drops
+    }
+
+    /// Rows sent so far.
+    #[must_use]
+    pub fn calls_sent(&self) -> u64 {
+        self.budget.counts().map(|(_, counts)| counts.sent).sum()
+    }
+
+    fn call_id(&self, call: &Call) -> u64 {
+        let mut hasher = Xxh3::with_seed(self.seed);
+        call.connection.hash(&mut hasher);
+        call.exchange.index.hash(&mut hasher);
+        hasher.finish()
+    }
+}
+
+fn endpoint_hash(leaf: &[u8; 16], method: &str) -> u64 {
+    let mut hasher = Xxh3::new();
+    hasher.write(leaf);
+    hasher.write(method.as_bytes());
+    hasher.finish()
+}
+
+/// Who the client is: its workload where it is on this node, else its address.
+fn client_identity(call: &Call) -> u64 {
+    match client_process(call) {
+        Some(process) => xxh3_64(process.workload.name.as_bytes()),
+        None => xxh3_64(call.client.ip().to_string().as_bytes()),
+    }
+}
+
+fn client_process(call: &Call) -> Option<&Arc<Process>> {
+    match call.side {
+        Side::Client => Some(&call.process),
+        Side::Server => call.peer.as_ref(),
+    }
+}
+
+fn server_process(call: &Call) -> Option<&Arc<Process>> {
+    match call.side {
+        Side::Server => Some(&call.process),
+        Side::Client => call.peer.as_ref(),
+    }
+}
+
+fn workload_name(process: Option<&Arc<Process>>) -> String {
+    process
+        .map(|process| process.workload.name.clone())
+        .unwrap_or_default()
+}
+
+fn edge_key(call: &Call, host: &str) -> EdgeKey {
+    let client = client_process(call);
+    let server = server_process(call);
+    let address = |here: Option<&Arc<Process>>, address: std::net::IpAddr| {
+        if here.is_some() {
+            String::new()
+        } else {
+            address.to_string()
+        }
+    };
+    EdgeKey {
+        client_workload: workload_name(client),
+        server_workload: workload_name(server),
+        client_address: address(client, call.client.ip()),
+        server_address: address(server, call.server.ip()),
+        server_port: call.server.port(),
+        host: host.to_owned(),
+        server_side: call.side == Side::Server,
+        protocol: call.exchange.request.version.name(),
+    }
+}

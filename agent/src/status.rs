@@ -1,0 +1,159 @@
+//! What the agent says of itself: published by the capture thread, read by the control socket, metrics and the collector.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use serde::{Deserialize, Serialize};
+
+/// A counter that says what became of something.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CounterRow {
+    /// Where: kernel, tracker, protocol, attribution, catalog, calls, redact, host, edges.
+    pub stage: String,
+    /// What.
+    pub name: String,
+    /// How often.
+    pub events: u64,
+    /// Bytes, where that is counted.
+    pub bytes: u64,
+    /// One line about it, where there is one.
+    pub meaning: String,
+    /// Something was lost or left out.
+    pub loss: bool,
+}
+
+/// An attached program.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProgramRow {
+    /// Name.
+    pub name: String,
+    /// The kernel's id, as `bpftool prog show id` takes it.
+    pub id: u32,
+    /// Instructions that the verifier walked.
+    pub verified: u32,
+}
+
+/// A provider that was tried.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProviderRow {
+    /// Name.
+    pub name: String,
+    /// Why it does not work; empty when it does.
+    pub error: String,
+    /// It is the one in use.
+    pub attached: bool,
+}
+
+/// State of the way to the collector.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExportRow {
+    /// Where to; empty when the agent does not export.
+    pub url: String,
+    /// State of the connection.
+    pub link: String,
+    /// Last failure, with its remedy.
+    pub last_error: String,
+    /// Batches waiting.
+    pub batches: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// What keeps the spool from writing to its directory.
+    pub spool_trouble: String,
+    /// Batches lost, by reason.
+    pub lost: Vec<(String, u64)>,
+}
+
+/// A picture of the agent.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Status {
+    /// Name of the node.
+    pub node: String,
+    /// This run.
+    pub boot: String,
+    /// Version of the agent.
+    pub version: String,
+    /// Kernel release.
+    pub kernel: String,
+    /// Provider in use.
+    pub provider: String,
+    /// Size of the ring buffer, bytes.
+    pub ring_bytes: u32,
+    /// When the agent started, Unix epoch microseconds.
+    pub started_us: i64,
+    /// Policy in force; 0: the defaults.
+    pub policy_version: u64,
+    /// Connections tracked now.
+    pub connections: u64,
+    /// Exchanges so far.
+    pub exchanges: u64,
+    /// Call rows handed over so far.
+    pub calls_sent: u64,
+    /// Resident memory, bytes.
+    pub resident_bytes: u64,
+    /// Attached programs.
+    pub programs: Vec<ProgramRow>,
+    /// Providers tried.
+    pub providers: Vec<ProviderRow>,
+    /// Counters.
+    pub counters: Vec<CounterRow>,
+    /// Way to the collector.
+    pub export: ExportRow,
+}
+
+/// The latest picture, shared between threads.
+#[derive(Clone, Debug, Default)]
+pub struct Published(Arc<Mutex<Status>>);
+
+impl Published {
+    /// Replaces it.
+    pub fn set(&self, status: Status) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = status;
+    }
+
+    /// A copy.
+    #[must_use]
+    pub fn get(&self) -> Status {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl Status {
+    /// For the collector.
+    #[must_use]
+    pub fn to_wire(&self, hostname: &str) -> wire::v1::AgentStatus {
+        wire::v1::AgentStatus {
+            provider: self.provider.clone(),
+            kernel: self.kernel.clone(),
+            hostname: hostname.to_owned(),
+            policy_version: self.policy_version,
+            started_us: self.started_us,
+            connections: self.connections,
+            exchanges: self.exchanges,
+            resident_bytes: self.resident_bytes,
+            drops: self
+                .counters
+                .iter()
+                .filter(|row| row.loss && row.events > 0)
+                .map(|row| wire::v1::Drop {
+                    stage: row.stage.clone(),
+                    reason: row.name.clone(),
+                    events: row.events,
+                    bytes: row.bytes,
+                })
+                .collect(),
+        }
+    }
+}
+
+/// Resident memory of this process, bytes; 0 where `/proc` does not say.
+#[must_use]
+pub fn resident_bytes() -> u64 {
+    let pages = std::fs::read_to_string("/proc/self/statm")
+        .ok()
+        .and_then(|text| text.split_whitespace().nth(1)?.parse::<u64>().ok())
+        .unwrap_or(0);
+    let page = nix::unistd::sysconf(nix::unistd::SysconfVar::PAGE_SIZE)
+        .ok()
+        .flatten()
+        .unwrap_or(4096);
+    pages.saturating_mul(page.unsigned_abs())
+}

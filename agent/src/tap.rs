@@ -1,0 +1,222 @@
+//! Live calls for people on the node: what `tail` shows. Costs nothing while nobody looks.
+
+use std::sync::Arc;
+
+use detect::{Credentials, reveal};
+use serde::{Deserialize, Serialize};
+use tokio::sync::broadcast;
+
+use crate::pipeline::Measures;
+use crate::tracker::{Call, Side};
+
+/// Calls that a slow viewer may be behind before it misses some; it is told how many.
+const BACKLOG: usize = 4096;
+
+/// A call as it is shown on the node: the target as sent, credentials masked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TapCall {
+    /// Unix epoch microseconds.
+    pub ts_us: i64,
+    /// `server` or `client`: the end that saw it.
+    pub side: String,
+    /// Client's workload; empty when it is not on this node.
+    pub client_workload: String,
+    /// Client's address.
+    pub client: String,
+    /// Server's workload; empty when it is not on this node.
+    pub server_workload: String,
+    /// Server's address.
+    pub server: String,
+    /// Host asked for.
+    pub host: String,
+    /// Method.
+    pub method: String,
+    /// Target.
+    pub target: String,
+    /// Status; 0: no response seen.
+    pub status: u16,
+    /// Bytes on the wire.
+    pub request_bytes: u64,
+    /// Bytes on the wire.
+    pub response_bytes: u64,
+    /// First request byte to last response byte, microseconds.
+    pub duration_us: u64,
+    /// First request byte to first response byte, microseconds.
+    pub ttfb_us: u64,
+    /// Completeness.
+    pub flags: Vec<String>,
+    /// Process that saw it.
+    pub pid: u32,
+}
+
+/// Which calls a viewer wants. Empty fields match all.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TapFilter {
+    /// Client's or server's workload contains this.
+    pub workload: String,
+    /// Host contains this.
+    pub host: String,
+    /// Path begins with this.
+    pub path: String,
+    /// Method, any case.
+    pub method: String,
+    /// Status: a code, or a class as `5xx`; `0` for none seen.
+    pub status: String,
+}
+
+impl TapFilter {
+    /// Whether a call is wanted.
+    #[must_use]
+    pub fn matches(&self, call: &TapCall) -> bool {
+        let contains = |text: &str, part: &str| part.is_empty() || text.contains(part);
+        (contains(&call.client_workload, &self.workload) || contains(&call.server_workload, &self.workload))
+            && contains(&call.host, &self.host.to_ascii_lowercase())
+            && call.target.starts_with(&self.path)
+            && (self.method.is_empty() || call.method.eq_ignore_ascii_case(&self.method))
+            && self.matches_status(call.status)
+    }
+
+    fn matches_status(&self, status: u16) -> bool {
+        match self.status.strip_suffix("xx") {
+            _ if self.status.is_empty() => true,
+            Some(class) => class.parse() == Ok(status / 100),
+            None => self.status.parse() == Ok(status),
+        }
+    }
+
+    /// Refuses what could never match.
+    ///
+    /// # Errors
+    /// Cause and remedy.
+    pub fn check(&self) -> Result<(), String> {
+        let status = self.status.strip_suffix("xx").unwrap_or(&self.status);
+        if self.status.is_empty() || status.parse::<u16>().is_ok() {
+            Ok(())
+        } else {
+            Err(format!(
+                "`{}` is no status: give a code as 404, or a class as 5xx",
+                self.status
+            ))
+        }
+    }
+}
+
+/// Where calls are handed to viewers.
+#[derive(Clone, Debug)]
+pub struct Taps(broadcast::Sender<Arc<TapCall>>);
+
+impl Default for Taps {
+    fn default() -> Self {
+        Self(broadcast::channel(BACKLOG).0)
+    }
+}
+
+impl Taps {
+    /// A new viewer.
+    #[must_use]
+    pub fn subscribe(&self) -> broadcast::Receiver<Arc<TapCall>> {
+        self.0.subscribe()
+    }
+
+    /// Shows a call, if anybody looks.
+    pub fn show(&self, call: &Call, host: impl FnOnce() -> String, epoch_us: i64) {
+        if self.0.receiver_count() > 0 {
+            // Without receivers by now: nobody wanted it.
+            let _ = self.0.send(Arc::new(tap_call(call, host(), epoch_us)));
+        }
+    }
+}
+
+fn tap_call(call: &Call, host: String, epoch_us: i64) -> TapCall {
+    let shown = reveal(&call.exchange, Credentials::Masked);
+    let measures = Measures::of(&call.exchange, epoch_us);
+    let name = |process: Option<&Arc<crate::attribution::Process>>| {
+        process
+            .map(|process| process.workload.name.clone())
+            .unwrap_or_default()
+    };
+    let (client, server) = match call.side {
+        Side::Server => (call.peer.as_ref(), Some(&call.process)),
+        Side::Client => (Some(&call.process), call.peer.as_ref()),
+    };
+    TapCall {
+        ts_us: measures.ts_us,
+        side: match call.side {
+            Side::Server => "server",
+            Side::Client => "client",
+        }
+        .to_owned(),
+        client_workload: name(client),
+        client: call.client.to_string(),
+        server_workload: name(server),
+        server: call.server.to_string(),
+        host,
+        method: shown.method,
+        target: shown.target,
+        status: call
+            .exchange
+            .response
+            .as_ref()
+            .map_or(0, |response| response.status),
+        request_bytes: measures.request_bytes,
+        response_bytes: measures.response_bytes,
+        duration_us: measures.duration_us,
+        ttfb_us: measures.ttfb_us,
+        flags: call.exchange.flags.names().map(str::to_owned).collect(),
+        pid: call.process.key.pid,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn call() -> TapCall {
+        TapCall {
+            ts_us: 0,
+            side: "server".into(),
+            client_workload: "curl".into(),
+            client: String::new(),
+            server_workload: "python3:shop.py".into(),
+            server: String::new(),
+            host: "shop.local".into(),
+            method: "GET".into(),
+            target: "/orders/1?x=2".into(),
+            status: 404,
+            request_bytes: 0,
+            response_bytes: 0,
+            duration_us: 0,
+            ttfb_us: 0,
+            flags: Vec::new(),
+            pid: 1,
+        }
+    }
+
+    #[test]
+    fn filters() {
+        let filter = |field: &str, value: &str| -> TapFilter {
+            serde_json::from_value(serde_json::json!({ field: value })).unwrap()
+        };
+        for (field, value, expect) in [
+            ("workload", "shop.py", true),
+            ("workload", "curl", true),
+            ("workload", "nginx", false),
+            ("host", "Shop", true),
+            ("host", "other", false),
+            ("path", "/orders", true),
+            ("path", "/users", false),
+            ("method", "get", true),
+            ("method", "POST", false),
+            ("status", "404", true),
+            ("status", "4xx", true),
+            ("status", "5xx", false),
+            ("status", "0", false),
+        ] {
+            assert_eq!(filter(field, value).matches(&call()), expect, "{field}={value}");
+        }
+        assert!(TapFilter::default().matches(&call()));
+        assert!(filter("status", "ok").check().is_err());
+        assert!(serde_json::from_str::<TapFilter>(r#"{"colour":"red"}"#).is_err());
+    }
+}
