@@ -105,7 +105,7 @@ pub struct Ingest {
     pub message_bytes_max: usize,
     /// Batches of one agent taken and not yet acknowledged; further ones wait in the connection.
     pub inflight_per_stream_max: usize,
-    /// Decoded payloads waiting for the store over all agents, bytes; further ones wait in their connections.
+    /// Memory of decoded batches waiting for the store over all agents, bytes; further ones wait in their connections.
     pub queue_bytes_max: usize,
 }
 

@@ -25,6 +25,11 @@ pub fn config() -> (Config, TempDir) {
     config.listen.grpc.set_port(0);
     config.listen.http.set_port(0);
     config.store.path = directory.path().join("eastwatch.db");
+    // Test data has fixed times; retention by age goes by the clock.
+    let century = std::time::Duration::from_secs(100 * 365 * 86_400);
+    config.store.calls_max_age = century;
+    config.store.minutes_max_age = century;
+    config.store.idle_max_age = century;
     (config, directory)
 }
 

@@ -43,6 +43,8 @@ fn command(program: &str, store: &Path) -> Command {
         .env("EASTWATCH_COLLECTOR__LISTEN__GRPC", "127.0.0.1:0")
         .env("EASTWATCH_COLLECTOR__LISTEN__HTTP", "127.0.0.1:0")
         .env("EASTWATCH_COLLECTOR__STORE__PATH", store)
+        // Test data has fixed times; retention by age goes by the clock.
+        .env("EASTWATCH_COLLECTOR__STORE__CALLS_MAX_AGE", "36500d")
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
     command

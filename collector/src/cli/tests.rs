@@ -88,6 +88,7 @@ fn what_is_printed() {
             ("calls", &["calls"]),
             ("calls_errors", &["calls", "--status", "5xx"]),
             ("calls_none", &["calls", "--workload", "nobody"]),
+            ("calls_none", &["calls", "--from", "-15m"]),
             ("calls_more", &["calls", "--limit", "2"]),
             ("calls_json", &["calls", "--status", "201", "--output", "json"]),
             ("graph", &["graph"]),

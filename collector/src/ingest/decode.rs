@@ -22,8 +22,8 @@ const LIST_MAX: usize = 256;
 /// A batch that was understood.
 pub(super) struct Decoded {
     pub batch: Batch,
-    /// Size of its decoded payload.
-    pub payload_bytes: usize,
+    /// About how much memory it takes.
+    pub memory_bytes: usize,
 }
 
 /// A batch that was not.
@@ -71,8 +71,13 @@ pub(super) fn batch(batch: v1::Batch, received: Timestamp, metrics: &Metrics) ->
             });
         }
     };
-    let payload_bytes = prost::Message::encoded_len(&payload);
-    metrics.payload_bytes.inc_by(payload_bytes as u64);
+    let encoded_bytes = prost::Message::encoded_len(&payload);
+    metrics.payload_bytes.inc_by(encoded_bytes as u64);
+    // Many empty rows are short on the wire and long in memory.
+    let memory_bytes = encoded_bytes
+        + payload.calls.len() * size_of::<CallSeen>()
+        + payload.edges.len() * size_of::<EdgeIncrement>()
+        + payload.workloads.len() * size_of::<WorkloadSeen>();
     let decoder = Decoder { id: &id, metrics };
     let deltas = payload
         .catalog
@@ -108,7 +113,7 @@ pub(super) fn batch(batch: v1::Batch, received: Timestamp, metrics: &Metrics) ->
                 workloads,
                 status,
             };
-            Ok(Decoded { batch, payload_bytes })
+            Ok(Decoded { batch, memory_bytes })
         }
         (Err(reason), ..) | (_, Err(reason), _) | (.., Err(reason)) => Err(Rejected { id: Some(id), reason }),
     }
@@ -268,7 +273,6 @@ impl Decoder<'_> {
             kernel: self.name(status.kernel),
             hostname: self.name(status.hostname),
             started: Timestamp::from_us(status.started_us),
-            policy_version: status.policy_version,
             connections: status.connections,
             exchanges: status.exchanges,
             resident_bytes: status.resident_bytes,
@@ -390,6 +394,17 @@ mod tests {
             },
         ] {
             assert!(decode(batch).err().unwrap().id.is_none());
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_bytes_make_it_panic(bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..2000), framed: bool) {
+            let payload_zstd = if framed { zstd::bulk::compress(&bytes, 1).unwrap() } else { bytes };
+            let sent = v1::Batch { payload_zstd, ..of(&v1::Payload::default()) };
+            if let Err(rejected) = decode(sent) {
+                proptest::prop_assert!(!rejected.reason.is_empty());
+            }
         }
     }
 

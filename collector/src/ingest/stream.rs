@@ -174,6 +174,7 @@ fn check(hello: Hello) -> Result<AgentHello, Status> {
         node: hello.node,
         boot: hello.boot,
         version,
+        policy_version: hello.policy_version,
         at: Timestamp::now(),
     })
 }
@@ -210,7 +211,7 @@ async fn take(shared: Arc<Shared>, batch: Batch) -> Result<Ack, StoreError> {
             })
         })
     };
-    let Decoded { batch, payload_bytes } = match decoded {
+    let Decoded { batch, memory_bytes } = match decoded {
         Ok(decoded) => decoded,
         Err(rejected) => {
             shared.metrics.batch(BatchOutcome::Rejected);
@@ -224,7 +225,7 @@ async fn take(shared: Arc<Shared>, batch: Batch) -> Result<Ack, StoreError> {
             return Ok(ack(rejected.reason));
         }
     };
-    let units = payload_bytes
+    let units = memory_bytes
         .div_ceil(QUEUE_UNIT_BYTES)
         .clamp(1, (shared.limits.queue_bytes_max / QUEUE_UNIT_BYTES).max(1));
     let units = u32::try_from(units).unwrap_or(u32::MAX);

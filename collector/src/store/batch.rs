@@ -43,8 +43,6 @@ pub struct AgentState {
     pub hostname: String,
     /// As [`super::Agent::started`].
     pub started: Timestamp,
-    /// As [`super::Agent::policy_version`].
-    pub policy_version: u64,
     /// As [`super::Agent::connections`].
     pub connections: u64,
     /// As [`super::Agent::exchanges`].

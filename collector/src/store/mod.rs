@@ -50,6 +50,8 @@ pub struct AgentHello {
     pub boot: String,
     /// Its version.
     pub version: String,
+    /// Policy that it has applied, 0 for none.
+    pub policy_version: u64,
     /// When it connected.
     pub at: Timestamp,
 }

@@ -11,11 +11,18 @@ use super::select::{Where, fetch_limit, int, page, uint};
 /// Notes that an agent connected.
 pub fn hello(connection: &Connection, hello: &AgentHello) -> rusqlite::Result<()> {
     let mut upsert = connection.prepare_cached(
-        "INSERT INTO agents (node, boot, version, first_seen_us, last_seen_us) VALUES (?1, ?2, ?3, ?4, ?4) \
-         ON CONFLICT DO UPDATE SET boot = excluded.boot, version = excluded.version, \
+        "INSERT INTO agents (node, boot, version, policy_version, first_seen_us, last_seen_us) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?5) ON CONFLICT DO UPDATE SET boot = excluded.boot, version = excluded.version, \
+         policy_version = excluded.policy_version, policy_error = '', \
          last_seen_us = MAX(last_seen_us, excluded.last_seen_us)",
     )?;
-    upsert.execute((&hello.node, &hello.boot, &hello.version, hello.at.us()))?;
+    upsert.execute((
+        &hello.node,
+        &hello.boot,
+        &hello.version,
+        int(hello.policy_version),
+        hello.at.us(),
+    ))?;
     Ok(())
 }
 

@@ -4,6 +4,7 @@
 //! in the database nor in the catalogs in memory.
 
 use std::fs::File;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
@@ -177,7 +178,18 @@ impl Writer {
     /// Applies batches in one transaction.
     fn apply(&mut self, batches: &mut dyn Iterator<Item = &Batch>) -> Result<Vec<Outcome>, StoreError> {
         let started = Instant::now();
-        match self.try_apply(batches) {
+        // A bug in a merge must not end the thread that everything else needs: the transaction is rolled back as the panic
+        // passes, and what was in memory is forgotten below.
+        let applied = catch_unwind(AssertUnwindSafe(|| self.try_apply(batches)));
+        let Ok(applied) = applied else {
+            self.catalogs.forget_touched();
+            let cause = "a bug; the message before this one tells where".to_owned();
+            return Err(StoreError::Failed {
+                doing: "applying batches",
+                cause,
+            });
+        };
+        match applied {
             Ok((outcomes, tally)) => {
                 self.metrics
                     .transaction_seconds
