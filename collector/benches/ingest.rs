@@ -33,10 +33,10 @@ const ROUTES: [&str; ENDPOINTS_PER_API] = [
 ];
 
 /// What one node learnt in a few seconds.
-fn deltas(node: u64) -> Vec<ApiDelta> {
+fn deltas(node: u64, prefix: &str) -> Vec<ApiDelta> {
     let mut catalog = NodeCatalog::new(Limits::default());
     for api in 0..APIS {
-        let workload = format!("service-{api}");
+        let workload = format!("{prefix}service-{api}");
         let key = ApiKey {
             host: format!("{workload}.test"),
             workload,
@@ -82,6 +82,16 @@ fn batch(node: u64, sequence: u64, deltas: Vec<ApiDelta>) -> Batch {
 }
 
 fn ingest(criterion: &mut Criterion) {
+    // Replicas of the same services on all nodes, and the worst case: no endpoint on more than one node.
+    measure(criterion, "100 nodes, 200 endpoints of all", |node| {
+        deltas(node, "")
+    });
+    measure(criterion, "100 nodes, 200 endpoints of each", |node| {
+        deltas(node, &format!("node-{node}-"))
+    });
+}
+
+fn measure(criterion: &mut Criterion, name: &str, learn: impl Fn(u64) -> Vec<ApiDelta>) {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .enable_all()
@@ -93,13 +103,13 @@ fn ingest(criterion: &mut Criterion) {
         ..config::Store::default()
     };
     let store = SqliteStore::open(&limits, Duration::from_secs(30), Arc::new(Metrics::default())).unwrap();
-    let nodes: Vec<_> = (0..NODES).map(deltas).collect();
+    let nodes: Vec<_> = (0..NODES).map(learn).collect();
     let mut sequence = 0;
     let mut group = criterion.benchmark_group("ingest");
     group
         .throughput(Throughput::Elements(NODES * (APIS * ENDPOINTS_PER_API) as u64))
         .sample_size(10);
-    group.bench_function("endpoint increments of 100 nodes", |bencher| {
+    group.bench_function(name, |bencher| {
         bencher.iter_custom(|rounds| {
             let mut spent = Duration::ZERO;
             for _ in 0..rounds {
@@ -112,9 +122,8 @@ fn ingest(criterion: &mut Criterion) {
                 let started = Instant::now();
                 runtime.block_on(async {
                     let applied = futures::stream::iter(batches).map(|batch| store.apply(batch));
-                    applied
-                        .buffer_unordered(BATCHES_IN_FLIGHT)
-                        .for_each(async |applied| assert_eq!(applied.unwrap(), Outcome::Applied))
+                    let all = applied.buffer_unordered(BATCHES_IN_FLIGHT);
+                    all.for_each(async |applied| assert_eq!(applied.unwrap(), Outcome::Applied))
                         .await;
                 });
                 spent += started.elapsed();
