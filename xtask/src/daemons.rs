@@ -133,6 +133,8 @@ impl Daemons {
         command
             .arg("run")
             .env("EASTWATCH_AGENT__COLLECTOR__URL", &self.collector.grpc)
+            .env("EASTWATCH_AGENT__COLLECTOR__INTERVAL_MS", "1000")
+            .env("EASTWATCH_AGENT__METRICS__LISTEN", ANY_PORT)
             .env("EASTWATCH_AGENT__SPOOL__DIR", self.temporary.path().join("spool"))
             .env(
                 "EASTWATCH_AGENT__CONTROL__SOCKET",
