@@ -19,10 +19,10 @@ pub mod v1 {
 
 mod payload;
 
-pub use payload::{PayloadError, decode_payload, encode_payload};
+pub use payload::{PAYLOAD_FIELDS_MAX, PAYLOAD_ITEMS_MAX, PayloadError, decode_payload, encode_payload};
 
 /// Version of the contract. A collector accepts agents of the same version and the one before.
 pub const WIRE_VERSION: u32 = 1;
 
 /// Largest decoded payload, bytes. Agents split before it, collectors refuse beyond it: a compressed bomb stops here.
-pub const PAYLOAD_BYTES_MAX: usize = 16 << 20;
+pub const PAYLOAD_BYTES_MAX: usize = 8 << 20;
