@@ -40,6 +40,8 @@ pub enum Mode {
     SkipTo = 2,
     /// Nothing more of this connection, either direction.
     Ignore = 3,
+    /// Nothing more of this connection, either direction, until [`Settings::epoch`] changes; then it is announced anew.
+    LeaveOut = 4,
 }
 
 /// An order about one direction of one connection, in the array that both sides index by [`control_slot`].

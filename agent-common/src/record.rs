@@ -177,7 +177,7 @@ pub struct CloseRecord {
     pub kind: u8,
     /// Zero.
     pub reserved: [u8; 3],
-    /// Sequence number after the last byte written by the process.
+    /// Sequence number after the last byte written by the process, a FIN not counted.
     pub send_end: u32,
     /// Connection: the socket's cookie.
     pub connection: u64,
@@ -189,10 +189,10 @@ pub struct CloseRecord {
     pub bytes_received: u64,
     /// `tcp_sock.bytes_acked`; a FIN and an active opener's SYN count one each.
     pub bytes_acked: u64,
-    /// Sequence number after the last byte read by the process.
+    /// Sequence number after the last byte read by the process, a FIN not counted.
     pub receive_end: u32,
-    /// Zero.
-    pub reserved2: u32,
+    /// Bytes received that the process has not read yet; it still may.
+    pub unread: u32,
 }
 
 /// Most bytes of an executable's path in an [`ExecRecord`].
@@ -245,7 +245,7 @@ const _: () = {
     assert!(size_of::<Owner>() == 48 && offset_of!(Owner, uid) == 24 && offset_of!(Owner, comm) == 32);
     assert!(size_of::<OpenRecord>() == 112 && offset_of!(OpenRecord, tuple) == 28);
     assert!(offset_of!(OpenRecord, owner) == 64);
-    assert!(size_of::<CloseRecord>() == 56 && offset_of!(CloseRecord, receive_end) == 48);
+    assert!(size_of::<CloseRecord>() == 56 && offset_of!(CloseRecord, unread) == 52);
     assert!(
         size_of::<ExecRecord>() == 64 + EXEC_FILE_BYTES + EXEC_ARGS_BYTES
             && offset_of!(ExecRecord, file) == 64

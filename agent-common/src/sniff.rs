@@ -82,10 +82,9 @@ pub fn sniff(bytes: &[u8; SNIFF_BYTES], length: u32) -> Sniff {
     }
     // The byte after the space: in this word, or the ninth. `first << 1` is the low bit of that byte, 0 when it is the ninth.
     let after = first << 1;
-    let next = if after == 0 {
-        bytes[8]
-    } else {
-        (word / after) as u8
+    let next = match word.checked_div(after) {
+        Some(rest) => rest as u8,
+        None => bytes[8],
     };
     if next == 0 {
         return Sniff::TooShort;

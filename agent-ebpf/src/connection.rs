@@ -118,7 +118,7 @@ pub fn find<const TRUSTED: bool>(socket: Socket<TRUSTED>) -> Option<*mut Connect
         let found = storage(socket.0, core::ptr::null_mut(), 0);
         if found.is_null() { None } else { Some(found) }
     } else {
-        CONNECTIONS_BY_ADDRESS.get_ptr_mut(&socket.0)
+        CONNECTIONS_BY_ADDRESS.get_ptr_mut(socket.0)
     }
 }
 
@@ -132,8 +132,8 @@ pub fn create<const TRUSTED: bool>(
         let created = storage(socket.0, &raw mut state, u64::from(BPF_SK_STORAGE_GET_F_CREATE));
         if created.is_null() { None } else { Some(created) }
     } else {
-        let _ = CONNECTIONS_BY_ADDRESS.insert(&socket.0, &state, 0);
-        CONNECTIONS_BY_ADDRESS.get_ptr_mut(&socket.0)
+        let _ = CONNECTIONS_BY_ADDRESS.insert(socket.0, state, 0);
+        CONNECTIONS_BY_ADDRESS.get_ptr_mut(socket.0)
     }
 }
 

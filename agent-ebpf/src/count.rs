@@ -15,10 +15,10 @@ pub fn count(what: Counter, bytes: u64) {
         // SAFETY: a live, aligned per-CPU value.
         unsafe { *events += 1 };
     }
-    if bytes != 0 {
-        if let Some(sum) = COUNTERS.get_ptr_mut(slot + 1) {
-            // SAFETY: as above.
-            unsafe { *sum += bytes };
-        }
+    if bytes != 0
+        && let Some(sum) = COUNTERS.get_ptr_mut(slot + 1)
+    {
+        // SAFETY: as above.
+        unsafe { *sum += bytes };
     }
 }

@@ -181,8 +181,10 @@ pub fn open<const TRUSTED: bool>(socket: Socket<TRUSTED>, connection: &mut Conne
 
 /// Final byte counts of a connection.
 pub struct Totals {
-    /// Sequence numbers after the last byte received and sent.
+    /// Sequence numbers after the last byte read and written.
     pub end: [u32; 2],
+    /// Bytes received and not read.
+    pub unread: u32,
     /// `tcp_sock` counters.
     pub bytes_sent: u64,
     /// `tcp_sock` counters.
@@ -210,7 +212,7 @@ pub fn close(connection: &Connection, totals: &Totals) {
         (*close).bytes_received = totals.bytes_received;
         (*close).bytes_acked = totals.bytes_acked;
         (*close).receive_end = totals.end[Direction::In as usize];
-        (*close).reserved2 = 0;
+        (*close).unread = totals.unread;
     }
     record.submit(NO_WAKEUP);
 }

@@ -93,16 +93,16 @@ pub fn judge<const TRUSTED: bool>(socket: Socket<TRUSTED>, include_only: u32) ->
     unsafe { write_tuple(socket, &raw mut tuple) };
     // SAFETY: what the look-ups give is copied at once.
     let actions = unsafe {
-        if OWN_PEERS.get(&tuple).is_some() {
+        if OWN_PEERS.get(tuple).is_some() {
             return Verdict::Own as u32;
         }
-        FILTER_PIDS.get(&owner::pid()).copied().unwrap_or(0)
+        FILTER_PIDS.get(owner::pid()).copied().unwrap_or(0)
             | FILTER_CGROUPS
-                .get(&bpf_get_current_cgroup_id())
+                .get(bpf_get_current_cgroup_id())
                 .copied()
                 .unwrap_or(0)
-            | FILTER_PORTS.get(&tuple.local_port).copied().unwrap_or(0)
-            | FILTER_PORTS.get(&tuple.remote_port).copied().unwrap_or(0)
+            | FILTER_PORTS.get(tuple.local_port).copied().unwrap_or(0)
+            | FILTER_PORTS.get(tuple.remote_port).copied().unwrap_or(0)
     };
     let excluded = actions & FilterAction::Exclude as u8 != 0;
     let left_out = include_only != 0 && actions & FilterAction::Include as u8 == 0;

@@ -15,8 +15,8 @@ macro_rules! offsets {
 
 offsets! {
     OFF_SK_FAMILY OFF_SK_NUM OFF_SK_DPORT OFF_SK_DADDR OFF_SK_RCV_SADDR OFF_SK_V6_DADDR OFF_SK_V6_RCV_SADDR OFF_SK_NET OFF_SK_COOKIE
-    OFF_SK_PROTOCOL OFF_NET_INUM
-    OFF_TCP_WRITE_SEQ OFF_TCP_COPIED_SEQ OFF_TCP_BYTES_SENT OFF_TCP_BYTES_RECEIVED OFF_TCP_BYTES_ACKED
+    OFF_SK_PROTOCOL OFF_SK_FLAGS OFF_NET_INUM
+    OFF_TCP_WRITE_SEQ OFF_TCP_COPIED_SEQ OFF_TCP_RCV_NXT OFF_TCP_BYTES_SENT OFF_TCP_BYTES_RECEIVED OFF_TCP_BYTES_ACKED
     OFF_TASK_GROUP_LEADER OFF_TASK_REAL_PARENT OFF_TASK_PID OFF_TASK_TGID OFF_TASK_START OFF_TASK_NSPROXY OFF_NSPROXY_NET
     OFF_TASK_MM OFF_MM_ARG_START OFF_MM_ARG_END OFF_BPRM_FILENAME
     OFF_TASK_FILES OFF_FILES_FDT OFF_FDT_FD OFF_FILE_INODE OFF_INODE_MODE OFF_FILE_PRIVATE OFF_SOCKET_SK
@@ -35,6 +35,8 @@ pub const AF_INET: u16 = 2;
 pub const AF_INET6: u16 = 10;
 /// `IPPROTO_TCP`.
 const IPPROTO_TCP: u16 = 6;
+/// `SOCK_DONE` of `enum sock_flags`: the peer's FIN has come.
+const SOCK_DONE: u64 = 1 << 1;
 
 /// Loads a field through a pointer that the verifier knows to be one of a kernel structure (or of a program's own memory).
 ///
@@ -100,5 +102,19 @@ impl<const TRUSTED: bool> Socket<TRUSTED> {
         } else {
             probed(tcp, offset)
         }
+    }
+
+    /// Sequence numbers after the last byte that the process has read and after the last one that came. A FIN takes a number and is
+    /// no byte: where it has been counted it is taken off again.
+    #[inline(always)]
+    pub fn received(self, tcp: u64) -> (u32, u32) {
+        let copied: u32 = Self::tcp_field(tcp, OFF_TCP_COPIED_SEQ.load());
+        let next: u32 = Self::tcp_field(tcp, OFF_TCP_RCV_NXT.load());
+        let flags: u64 = self.field(OFF_SK_FLAGS.load());
+        if flags & SOCK_DONE == 0 {
+            return (copied, next);
+        }
+        let read = u32::from(copied == next);
+        (copied.wrapping_sub(read), next.wrapping_sub(1))
     }
 }

@@ -22,7 +22,12 @@ use crate::{
 // enum in include/net/tcp_states.h.
 const TCP_ESTABLISHED: i32 = 1;
 const TCP_SYN_SENT: i32 = 2;
+const TCP_FIN_WAIT1: i32 = 4;
+const TCP_FIN_WAIT2: i32 = 5;
+const TCP_TIME_WAIT: i32 = 6;
 const TCP_CLOSE: i32 = 7;
+const TCP_LAST_ACK: i32 = 9;
+const TCP_CLOSING: i32 = 11;
 
 /// `inet_sock_set_state(sk, oldstate, newstate)`.
 #[btf_tracepoint(function = "inet_sock_set_state")]
@@ -40,7 +45,7 @@ pub fn inet_sock_set_state(ctx: BtfTracePointContext) -> i32 {
                 Role::Server
             },
         ),
-        TCP_CLOSE => closed(socket),
+        TCP_CLOSE => closed(socket, old),
         _ => {}
     }
     0
@@ -114,11 +119,11 @@ fn own_peer(socket: Socket<true>) {
         local_port: tuple.remote_port,
         remote_port: tuple.local_port,
     };
-    let _ = OWN_PEERS.insert(&peer, &1, 0);
+    let _ = OWN_PEERS.insert(peer, 1, 0);
 }
 
 #[inline(always)]
-fn closed(socket: Socket<true>) {
+fn closed(socket: Socket<true>, old: i32) {
     let Some(state) = state_of(socket) else {
         return;
     };
@@ -128,11 +133,15 @@ fn closed(socket: Socket<true>) {
     if state.flags & flags::ANNOUNCED != 0 && tcp != 0 {
         // SAFETY: `as_tcp` gave a `struct tcp_sock`; offsets come from BTF.
         let totals = unsafe {
+            let (read, received) = socket.received(tcp);
+            let written: u32 = direct(tcp, OFF_TCP_WRITE_SEQ.load());
+            let fin = matches!(
+                old,
+                TCP_FIN_WAIT1 | TCP_FIN_WAIT2 | TCP_TIME_WAIT | TCP_LAST_ACK | TCP_CLOSING
+            );
             Totals {
-                end: [
-                    direct(tcp, OFF_TCP_COPIED_SEQ.load()),
-                    direct(tcp, OFF_TCP_WRITE_SEQ.load()),
-                ],
+                end: [read, written.wrapping_sub(u32::from(fin))],
+                unread: received.wrapping_sub(read),
                 bytes_sent: direct(tcp, OFF_TCP_BYTES_SENT.load()),
                 bytes_received: direct(tcp, OFF_TCP_BYTES_RECEIVED.load()),
                 bytes_acked: direct(tcp, OFF_TCP_BYTES_ACKED.load()),
@@ -141,6 +150,6 @@ fn closed(socket: Socket<true>) {
         emit::close(state, &totals);
     }
     if TRUSTED_SOCKETS.load() == 0 {
-        let _ = CONNECTIONS_BY_ADDRESS.remove(&socket.0);
+        let _ = CONNECTIONS_BY_ADDRESS.remove(socket.0);
     }
 }

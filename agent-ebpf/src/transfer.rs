@@ -17,7 +17,7 @@ use crate::{
     count::count,
     emit::{self, Piece},
     filter::{self, Verdict},
-    kernel::{OFF_TCP_COPIED_SEQ, OFF_TCP_WRITE_SEQ, Socket},
+    kernel::{OFF_TCP_WRITE_SEQ, Socket},
     maps::CONTROL,
     owner,
 };
@@ -93,8 +93,12 @@ pub fn transfer<const TRUSTED: bool>(
         mode::NOT_HTTP => return count(Counter::NotHttp, bytes),
         mode::OWN => return count(Counter::Own, bytes),
         mode::FILTERED if connection.epoch != filter::settings().epoch => {
+            // What went by meanwhile is not known: from here on it is like a connection older than the agent.
             connection.mode = mode::UNDECIDED;
+            connection.flags = 0;
+            connection.turn = 0;
             connection.tries = 0;
+            connection.skipping = [0; 2];
         }
         mode::FILTERED => return count(Counter::Filtered, bytes),
         _ => return count(Counter::Skipped, bytes),
@@ -131,11 +135,11 @@ fn wanted<const TRUSTED: bool>(
     if tcp == 0 {
         return;
     }
-    let offset = match direction {
-        Direction::Out => OFF_TCP_WRITE_SEQ.load(),
-        Direction::In => OFF_TCP_COPIED_SEQ.load(),
+    let end: u32 = match direction {
+        Direction::Out => Socket::<TRUSTED>::tcp_field(tcp, OFF_TCP_WRITE_SEQ.load()),
+        // The call that reads the last bytes reads the FIN too.
+        Direction::In => transfer.socket.received(tcp).0,
     };
-    let end: u32 = Socket::<TRUSTED>::tcp_field(tcp, offset);
     let mut start = end.wrapping_sub(transfer.bytes);
 
     let turn = 1 + direction as u8;
@@ -148,6 +152,9 @@ fn wanted<const TRUSTED: bool>(
     obey(connection, direction);
     if connection.mode == mode::IGNORED {
         return count(Counter::Skipped, bytes);
+    }
+    if connection.mode == mode::FILTERED {
+        return count(Counter::Filtered, bytes);
     }
     let mut skip = 0_u32;
     if connection.skipping[index(direction)] != 0 {
@@ -256,12 +263,12 @@ fn wanted<const TRUSTED: bool>(
         piece.bytes = 0;
         piece.offset = cursor.piece.offset;
         piece.length = length - covered;
-        piece.flags = chunk_flags::CAPPED;
-        let reason = if cursor.left > 0 {
-            Counter::TooManyParts
+        let (flag, reason) = if cursor.left > 0 {
+            (chunk_flags::FAULT, Counter::TooManyParts)
         } else {
-            Counter::Capped
+            (chunk_flags::CAPPED, Counter::Capped)
         };
+        piece.flags = flag;
         count(reason, u64::from(piece.length));
         emit::send_piece(&raw const piece);
     }
@@ -292,6 +299,10 @@ fn obey(connection: &mut Connection, direction: Direction) {
         kind if kind == Mode::Limited as u32 => connection.turn_bytes_max = argument,
         kind if kind == Mode::Full as u32 => connection.turn_bytes_max = 0,
         kind if kind == Mode::Ignore as u32 => connection.mode = mode::IGNORED,
+        kind if kind == Mode::LeaveOut as u32 => {
+            connection.mode = mode::FILTERED;
+            connection.epoch = filter::settings().epoch;
+        }
         _ => {}
     }
 }

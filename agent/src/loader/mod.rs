@@ -173,7 +173,7 @@ fn attach(
     let log_level: u8 = if options.diagnostics { 5 } else { 0 };
     let mut loader = EbpfLoader::new();
     for (name, value) in offsets {
-        loader.override_global(*name, value, true);
+        loader.override_global(name, value, true);
     }
     loader
         .override_global("SELF_PID", &pid, true)
