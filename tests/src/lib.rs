@@ -1,1 +1,32 @@
-//! .
+//! What the end-to-end tests share: a node of one collector and one agent, servers, clients, and waiting without sleeping blindly.
+//!
+//! Invariants: each test has directories and ports of its own; whatever it starts ends with it, also when it panics or is killed;
+//! nothing is waited for by time, only by what can be observed, with a deadline.
+
+#![forbid(unsafe_code)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "support for tests: a panic is how a test fails"
+)]
+
+mod agent;
+pub mod api;
+mod collector;
+pub mod http;
+pub mod load;
+mod metrics;
+mod node;
+mod preflight;
+mod process;
+pub mod servers;
+mod wait;
+
+pub use agent::{Agent, AgentOptions};
+pub use collector::Collector;
+pub use metrics::Metrics;
+pub use node::{Node, NodeOptions, UNLIMITED};
+pub use preflight::{can_capture, has_program};
+pub use process::{Process, program};
+pub use wait::{DEADLINE, until, until_within};

@@ -1,0 +1,39 @@
+//! Whether live tests can run here. Where CI runs they must.
+
+use std::path::Path;
+
+/// False, with the reason printed, where eBPF cannot run.
+///
+/// # Panics
+/// When `CI` is set: there it must run.
+#[must_use]
+pub fn can_capture() -> bool {
+    let mut reasons = Vec::new();
+    if !nix::unistd::geteuid().is_root() {
+        reasons.push("not root");
+    }
+    if !Path::new("/sys/kernel/btf/vmlinux").exists() {
+        reasons.push("the kernel has no BTF (/sys/kernel/btf/vmlinux)");
+    }
+    decide(&reasons)
+}
+
+/// False, with the reason printed, where a program is not installed.
+///
+/// # Panics
+/// When `CI` is set: there it must be.
+#[must_use]
+pub fn has_program(name: &str) -> bool {
+    let found = crate::process::program(name).is_some();
+    found || decide(&[&format!("{name} is not installed: cargo xtask setup --tests")])
+}
+
+fn decide(reasons: &[&str]) -> bool {
+    if reasons.is_empty() {
+        return true;
+    }
+    let reasons = reasons.join(", ");
+    assert!(std::env::var_os("CI").is_none(), "must run where CI runs: {reasons}");
+    println!("skipped: {reasons}");
+    false
+}

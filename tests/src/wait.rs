@@ -1,0 +1,32 @@
+//! Waiting for what can be observed.
+
+use std::time::{Duration, Instant};
+
+/// Long enough for a busy machine, short enough to fail a run.
+pub const DEADLINE: Duration = Duration::from_secs(15);
+
+/// Between two looks.
+const INTERVAL: Duration = Duration::from_millis(20);
+
+/// Looks again and again until `look` gives something.
+///
+/// # Panics
+/// After [`DEADLINE`], naming `what`.
+pub fn until<T>(what: &str, look: impl FnMut() -> Option<T>) -> T {
+    until_within(DEADLINE, what, look)
+}
+
+/// As [`until`], with a deadline.
+///
+/// # Panics
+/// After `deadline`, naming `what`.
+pub fn until_within<T>(deadline: Duration, what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let end = Instant::now() + deadline;
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(Instant::now() < end, "not within {} s: {what}", deadline.as_secs());
+        std::thread::sleep(INTERVAL);
+    }
+}
