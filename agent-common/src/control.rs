@@ -40,7 +40,8 @@ pub enum Mode {
     SkipTo = 2,
     /// Nothing more of this connection, either direction.
     Ignore = 3,
-    /// Nothing more of this connection, either direction, until [`Settings::epoch`] changes; then it is announced anew.
+    /// Nothing more of this connection, either direction, as long as [`Settings::epoch`] is `argument`; then it is
+    /// announced anew.
     LeaveOut = 4,
 }
 

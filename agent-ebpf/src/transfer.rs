@@ -299,9 +299,9 @@ fn obey(connection: &mut Connection, direction: Direction) {
         kind if kind == Mode::Limited as u32 => connection.turn_bytes_max = argument,
         kind if kind == Mode::Full as u32 => connection.turn_bytes_max = 0,
         kind if kind == Mode::Ignore as u32 => connection.mode = mode::IGNORED,
-        kind if kind == Mode::LeaveOut as u32 => {
+        kind if kind == Mode::LeaveOut as u32 && argument == filter::settings().epoch => {
             connection.mode = mode::FILTERED;
-            connection.epoch = filter::settings().epoch;
+            connection.epoch = argument;
         }
         _ => {}
     }

@@ -7,8 +7,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use agent_common::{Counter, Direction, FilterAction, Mode, Role, Settings};
+use agent_common::{Counter, FilterAction, Mode, Role, Settings};
 use anyhow::{Context, Result};
+use aya::maps::MapError;
 use detect::Hosts;
 use policy::{CaptureMode, CapturePolicy};
 use tokio::sync::watch;
@@ -20,7 +21,7 @@ use crate::config::Config;
 use crate::export::{ExportMonitor, Outbox, PolicyState};
 use crate::loader::{self, Loaded};
 use crate::pipeline::Pipeline;
-use crate::source::{Event, ebpf};
+use crate::source::ebpf;
 use crate::status::{CounterRow, ExportRow, ProgramRow, ProviderRow, Published, Status};
 use crate::tap::Taps;
 use crate::tracker::{Limits, Order, Tracker};
@@ -193,18 +194,14 @@ impl Capture {
             records += 1;
             match ebpf::parse(&record) {
                 None => self.tracker.invalid_record(),
-                Some(Event::Exec(facts)) => self.attribution.exec(&facts),
-                Some(Event::Exit { pid, start_ns }) => {
-                    self.attribution.exit(pid, start_ns, now_ns);
-                    // Most processes have no filter; that is no error.
-                    let _ = self.loaded.filters.set_pid(pid, None);
+                Some(event) => {
+                    let out = &mut |call| sink.take(&call);
+                    self.tracker.handle(&event, &mut self.attribution, now_ns, out);
                 }
-                Some(event) => self
-                    .tracker
-                    .handle(&event, &mut self.attribution, &mut |call| sink.take(&call)),
             }
         }
         self.tracker.tick(now_ns, &mut |call| sink.take(&call));
+        self.tracker.check_excluded(now_ns, &self.attribution);
         self.give_orders();
         self.loaded.flush_diagnostics();
         records
@@ -212,26 +209,39 @@ impl Capture {
 
     fn give_orders(&mut self) {
         for order in self.tracker.take_orders() {
-            let given = match order {
-                Order::Ignore { connection } => [Direction::In, Direction::Out]
-                    .into_iter()
-                    .try_for_each(|way| self.loaded.control.order(connection, way, Mode::Ignore, 0)),
-                Order::Skip {
-                    connection,
-                    way,
-                    sequence,
-                } => self.loaded.control.order(connection, way, Mode::SkipTo, sequence),
-                Order::Exclude { pid, cgroup } => {
-                    let filters = &mut self.loaded.filters;
-                    match cgroup {
-                        Some(cgroup) => filters.set_cgroup(cgroup, Some(FilterAction::Exclude)),
-                        None => filters.set_pid(pid, Some(FilterAction::Exclude)),
-                    }
-                }
-            };
-            if let Err(error) = given {
+            if let Err(error) = self.give(order) {
                 // The order only saves work: without it the connection is captured and left out here.
                 tracing::debug!(?order, %error, "an order to the programs failed");
+            }
+        }
+    }
+
+    fn give(&mut self, order: Order) -> Result<(), MapError> {
+        let loaded = &mut self.loaded;
+        let exclude = Some(FilterAction::Exclude);
+        match order {
+            Order::Ignore { connection } => loaded.control.order_both(connection, Mode::Ignore, 0),
+            Order::LeaveOut { connection } => {
+                let epoch = self.settings.epoch;
+                loaded.control.order_both(connection, Mode::LeaveOut, epoch)
+            }
+            Order::Skip {
+                connection,
+                way,
+                sequence,
+            } => loaded.control.order(connection, way, Mode::SkipTo, sequence),
+            Order::Exclude { pid } => loaded.filters.set_pid(pid, exclude),
+            Order::ExcludeGroup { cgroup, pid } => {
+                let filters = &mut loaded.filters;
+                filters
+                    .set_cgroup(cgroup, exclude)
+                    .or_else(|_| filters.set_pid(pid, exclude))
+            }
+            Order::Admit { pid } => loaded.filters.admit_pid(pid),
+            Order::Rejudge { pid } => {
+                loaded.filters.admit_pid(pid)?;
+                self.settings.epoch = self.settings.epoch.wrapping_add(1);
+                loaded.filters.write_settings(self.settings)
             }
         }
     }
@@ -242,7 +252,7 @@ impl Capture {
         self.tracker
             .set_policy(http_limits(&policy.policy), policy.policy.filter.clone());
         self.pipeline.set_policy(&policy.policy);
-        let settings = settings(&self.config, &policy.policy, self.settings.epoch + 1);
+        let settings = settings(&self.config, &policy.policy, self.settings.epoch.wrapping_add(1));
         let filters = &mut self.loaded.filters;
         let ports = policy.policy.filter.exclude.iter().filter_map(|filter| {
             let only_port =

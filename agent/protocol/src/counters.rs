@@ -38,7 +38,11 @@ counters! {
     responses_without_head,
     /// Requests that got no response that was seen.
     requests_without_response,
-    /// Stretches of missing bytes, those left out on purpose included.
+    /// Stretches of bytes that were left out on purpose: beyond the capture limit of a turn, skipped, or never in memory.
+    left_out,
+    /// Bytes in them.
+    left_out_bytes,
+    /// Stretches of bytes that are missing and should have come.
     gaps,
     /// Bytes in them.
     gap_bytes,

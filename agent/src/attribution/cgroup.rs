@@ -27,6 +27,8 @@ pub(super) struct CgroupFacts {
     pub(super) unit: Option<String>,
     /// Path in the v2 hierarchy.
     pub(super) unified_path: Option<String>,
+    /// That path, or where it is the root the v1 path that the other facts come from; empty when there is none.
+    pub(super) path: String,
     /// The facts follow from the v2 path alone, so they hold for every process of that cgroup.
     pub(super) unified_only: bool,
 }
@@ -57,24 +59,21 @@ pub(super) fn parse_file(text: &[u8]) -> CgroupFacts {
         }
     }
     let from_unified = unified.map(parse_path).unwrap_or_default();
-    let others = || {
-        named_systemd
-            .into_iter()
-            .chain(controllers.iter().copied())
-            .map(parse_path)
-    };
+    let others = || named_systemd.into_iter().chain(controllers.iter().copied());
     let unified_path = unified.map(str::to_owned);
     if from_unified.container.is_some() {
         return CgroupFacts {
+            path: unified.unwrap_or_default().to_owned(),
             unified_path,
             unified_only: true,
             ..from_unified
         };
     }
     // A pod uid may stand on one line and not on another: prefer the fullest line.
-    let container = others()
-        .filter_map(|facts| facts.container)
-        .max_by_key(|c| (c.pod_uid.is_some(), c.runtime != Runtime::Unknown));
+    let fullest = others()
+        .filter_map(|path| Some((path, parse_path(path).container?)))
+        .max_by_key(|(_, c)| (c.pod_uid.is_some(), c.runtime != Runtime::Unknown));
+    let (path, container) = fullest.unzip();
     let from_v1 = container.is_some();
     let unit = match named_systemd.map(parse_path) {
         _ if from_unified.unit.is_some() && !from_v1 => from_unified.unit,
@@ -82,7 +81,15 @@ pub(super) fn parse_file(text: &[u8]) -> CgroupFacts {
         None => None,
     };
     let in_a_cgroup = unified.is_some_and(|path| path != "/");
+    let path = unified
+        .filter(|path| *path != "/")
+        .or(path)
+        .or_else(|| others().max_by_key(|path| path.len()))
+        .filter(|path| *path != "/")
+        .unwrap_or_default()
+        .to_owned();
     CgroupFacts {
+        path,
         container,
         unit,
         unified_path,

@@ -341,6 +341,27 @@ fn only_facts_of_the_unified_path_hold_for_its_cgroup() {
 }
 
 #[test]
+fn the_path_is_that_of_v2_unless_that_is_the_root() {
+    for (text, expected) in [
+        ("0::/system.slice/nginx.service", "/system.slice/nginx.service"),
+        ("1:name=systemd:/system.slice/nginx.service\n0::/a", "/a"),
+        (
+            "4:memory:/\n1:name=systemd:/system.slice/nginx.service\n0::/",
+            "/system.slice/nginx.service",
+        ),
+        ("4:memory:/\n0::/", ""),
+        ("", ""),
+    ] {
+        assert_eq!(parse_file(text.as_bytes()).path, expected, "{text}");
+    }
+    let v1 = format!(
+        "9:cpu:/a/very/long/path/indeed/{}\n4:memory:/docker/{ID}\n0::/",
+        "x/".repeat(80)
+    );
+    assert_eq!(parse_file(v1.as_bytes()).path, format!("/docker/{ID}"));
+}
+
+#[test]
 fn logins_and_generated_scopes_are_no_workloads() {
     for (unit, expected) in [
         ("nginx.service", true),
@@ -370,6 +391,7 @@ fn hostile_files_are_harmless() {
         parse_file(b"0::/kubepods/pod\n/x"),
         CgroupFacts {
             unified_path: Some("/kubepods/pod".into()),
+            path: "/kubepods/pod".into(),
             unified_only: true,
             ..CgroupFacts::default()
         }

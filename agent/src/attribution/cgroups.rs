@@ -90,7 +90,10 @@ impl Cgroups {
             return None;
         }
         self.walked_ns = Some(now_ns);
-        let found = self.walk(id, counters).map(|path| parse_path(&path));
+        let found = self.walk(id, counters).map(|path| CgroupFacts {
+            path: path.clone(),
+            ..parse_path(&path)
+        });
         let known = found
             .clone()
             .map_or(Known::NotFound { at_ns: now_ns }, Known::Facts);

@@ -1,20 +1,20 @@
 //! The table of processes: answers for each kernel record, from the best source there is.
 
+mod facts;
+
 use std::collections::{HashMap, VecDeque};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::cgroup::CgroupFacts;
+use self::facts::{Facts, Place};
 use super::cgroups::Cgroups;
-use super::command::{Command, describe};
+use super::command::Command;
 use super::counters::Counters;
-use super::engine;
 use super::lru::Lru;
 use super::options::{Limits, Options};
 use super::procfs::{ARGS_BYTES_MAX, ProcFs};
-use super::text::{base_name, clean, clean_path};
-use super::types::{Container, ExecFacts, Process, ProcessHint, Source, Workload};
+use super::types::{Container, ExecFacts, Process, ProcessHint, ProcessKey, Source, Workload};
 use super::users::Users;
 use super::workloads::{Member, Workloads};
 
@@ -61,16 +61,6 @@ struct Entry {
     exited: bool,
 }
 
-/// A description before it has a workload.
-#[derive(Debug)]
-struct Facts {
-    executable: String,
-    command: Command,
-    container: Option<Arc<Container>>,
-    unit: Option<String>,
-    source: Source,
-}
-
 impl Attribution {
     /// Reads nothing yet.
     #[must_use]
@@ -92,10 +82,10 @@ impl Attribution {
         }
     }
 
-    /// A process runs another program from now on.
-    pub fn exec(&mut self, facts: &ExecFacts) {
+    /// A process runs another program from now on. True when it had been described: somebody may hold the old description.
+    pub fn exec(&mut self, facts: &ExecFacts) -> bool {
         let key = self.key(&facts.hint);
-        self.processes.remove(&key);
+        let described = self.processes.remove(&key).is_some();
         let mut facts = facts.clone();
         facts.filename.truncate(EXECUTABLE_BYTES_MAX);
         facts.args.truncate(ARGS_BYTES_MAX);
@@ -105,6 +95,7 @@ impl Attribution {
             self.forget_pid(key);
         }
         self.latest.insert(key.0, key);
+        described
     }
 
     /// A process has ended. It is known for the grace period more, for records that come late.
@@ -161,6 +152,25 @@ impl Attribution {
         self.proc_fs.hint(pid, |facts| self.cgroups.id_of(facts))
     }
 
+    /// What is known of the process that has this pid now: from its records, where they told of one that has not ended; else from
+    /// `/proc`; else, when it is gone, from its records again. `None`: nothing was ever heard of it.
+    #[must_use]
+    pub fn hint_of(&self, pid: u32) -> Option<ProcessHint> {
+        let ended = |key: &Key| self.processes.peek(key).is_some_and(|entry| entry.exited);
+        let known = || self.hint_of_known(pid);
+        match self.latest.get(&pid) {
+            Some(key) if !ended(key) => known(),
+            _ => self.hint(pid).or_else(known),
+        }
+    }
+
+    /// Whether this very process runs.
+    #[must_use]
+    pub fn runs(&self, key: ProcessKey) -> bool {
+        self.hint(key.pid)
+            .is_some_and(|hint| self.key(&hint).1.abs_diff(self.proc_fs.ticks(key.start_ns)) <= 1)
+    }
+
     /// Workloads that are new, changed, or seen again a minute after they were last taken; see [`Workload::to_wire`].
     pub fn take_changed_workloads(&mut self) -> Vec<Arc<Workload>> {
         self.workloads.take_changed()
@@ -200,8 +210,12 @@ impl Attribution {
                 shown: command,
                 program,
             },
-            container,
-            unit,
+            place:
+                Place {
+                    container,
+                    unit,
+                    cgroup,
+                },
             source,
         } = facts;
         // Another system's user names: only the superuser is called the same everywhere.
@@ -229,6 +243,7 @@ impl Attribution {
             uid: hint.uid,
             container,
             unit,
+            cgroup,
             cgroup_id: hint.cgroup_id,
             netns: hint.netns,
             workload,
@@ -249,194 +264,6 @@ impl Attribution {
         let latest = self.latest.entry(key.0).or_insert(key);
         *latest = (*latest).max(key);
         process
-    }
-
-    fn facts_from_proc(&mut self, hint: &ProcessHint, now_ns: u64) -> Option<Facts> {
-        let dir = self.proc_fs.open(hint.pid)?;
-        let stat = dir.stat()?;
-        if !self.proc_fs.same_start(&stat, hint.start_ns) {
-            self.counters.pid_reused += 1;
-            return None;
-        }
-        // A zombie, like a kernel thread, has no executable; its exec event says more.
-        let executable = clean_path(&dir.executable()?, EXECUTABLE_BYTES_MAX);
-        let args = dir.args()?;
-        let mut cgroup = dir.cgroup()?;
-        self.cgroups.learn(hint.cgroup_id, &cgroup, &mut self.counters);
-        let hidden = cgroup
-            .unified_path
-            .as_deref()
-            .is_some_and(|path| path.starts_with("/.."));
-        if hidden && let Some(whole) = self.cgroups.facts(hint.cgroup_id, now_ns, &mut self.counters) {
-            cgroup = whole;
-        }
-        let (container, unit) = self.container_and_unit(cgroup, hint.uid, now_ns);
-        let command = describe(&executable, &args);
-        Some(Facts {
-            executable,
-            command,
-            container,
-            unit,
-            source: Source::Proc,
-        })
-    }
-
-    fn facts_from_exec(&mut self, key: Key, hint: &ProcessHint, now_ns: u64) -> Option<Facts> {
-        let facts = self.execs.get(&key)?;
-        let executable = clean_path(exec_path(facts), EXECUTABLE_BYTES_MAX);
-        let command = describe(&executable, &facts.args);
-        let ppid = facts.hint.ppid;
-        let (container, unit) = self.placed(hint, ppid, now_ns);
-        Some(Facts {
-            executable,
-            command,
-            container,
-            unit,
-            source: Source::Exec,
-        })
-    }
-
-    /// Keeps what was read while it lived, of a process that is gone or has changed since.
-    fn facts_from_before(&mut self, key: Key, hint: &ProcessHint, now_ns: u64) -> Option<Facts> {
-        let entry = self.processes.peek(&key)?;
-        let (before, program) = (Arc::clone(&entry.process), entry.program.clone());
-        Some(self.inherited(&before, program, hint, before.source, now_ns))
-    }
-
-    /// A fork without exec runs its parent's program. It is the parent if it is the process under that pid, began earlier,
-    /// and has the same name: an orphan's record names the process that adopted it.
-    fn facts_from_parent(&mut self, hint: &ProcessHint, now_ns: u64) -> Option<Facts> {
-        if hint.ppid == 0 || hint.ppid == hint.pid {
-            return None;
-        }
-        let parent = self.hint_of_known(hint.ppid).or_else(|| self.hint(hint.ppid))?;
-        let key = self.key(&parent);
-        if key.1 > self.proc_fs.ticks(hint.start_ns) {
-            return None;
-        }
-        if self.processes.peek(&key).is_none() {
-            // Without its own parent, so that this ends here.
-            self.describe(key, &ProcessHint { ppid: 0, ..parent }, now_ns);
-        }
-        let entry = self.processes.get(&key)?;
-        let (parent, program) = (Arc::clone(&entry.process), entry.program.clone());
-        let named_alike = entry.comm == hint.comm
-            || base_name(&parent.executable)
-                .as_bytes()
-                .starts_with(comm_of(&hint.comm));
-        let usable = named_alike && parent.source != Source::KernelOnly;
-        usable.then(|| self.inherited(&parent, program, hint, Source::Parent, now_ns))
-    }
-
-    /// Hint of the newest process under a pid that records told of.
-    fn hint_of_known(&self, pid: u32) -> Option<ProcessHint> {
-        let key = self.latest.get(&pid)?;
-        match self.processes.peek(key) {
-            Some(entry) => Some(of_process(&entry.process)),
-            None => self.execs.peek(key).map(|facts| facts.hint),
-        }
-    }
-
-    fn inherited(
-        &mut self,
-        from: &Process,
-        program: String,
-        hint: &ProcessHint,
-        source: Source,
-        now_ns: u64,
-    ) -> Facts {
-        let (container, unit) = if from.cgroup_id == hint.cgroup_id {
-            (from.container.clone(), from.unit.clone())
-        } else {
-            self.placed(hint, 0, now_ns)
-        };
-        let command = Command {
-            shown: from.command.clone(),
-            program,
-        };
-        Facts {
-            executable: from.executable.clone(),
-            command,
-            container,
-            unit,
-            source,
-        }
-    }
-
-    fn facts_from_kernel(&mut self, hint: &ProcessHint, now_ns: u64) -> Facts {
-        let comm = clean(comm_of(&hint.comm), hint.comm.len() * 3);
-        let comm = if comm.is_empty() {
-            format!("pid-{}", hint.pid)
-        } else {
-            comm
-        };
-        let (container, unit) = self.placed(hint, hint.ppid, now_ns);
-        let command = Command {
-            shown: comm.clone(),
-            program: comm.clone(),
-        };
-        Facts {
-            executable: comm,
-            command,
-            container,
-            unit,
-            source: Source::KernelOnly,
-        }
-    }
-
-    /// Container and unit of a process that is gone: from its cgroup, else, where the cgroup says nothing (v1), from its
-    /// parent in the same one.
-    fn placed(
-        &mut self,
-        hint: &ProcessHint,
-        ppid: u32,
-        now_ns: u64,
-    ) -> (Option<Arc<Container>>, Option<String>) {
-        if let Some(cgroup) = self.cgroups.facts(hint.cgroup_id, now_ns, &mut self.counters) {
-            return self.container_and_unit(cgroup, hint.uid, now_ns);
-        }
-        let known = self.latest.get(&ppid).and_then(|key| self.processes.peek(key));
-        if let Some(parent) = known
-            .map(|entry| &entry.process)
-            .filter(|p| p.cgroup_id == hint.cgroup_id)
-        {
-            return (parent.container.clone(), parent.unit.clone());
-        }
-        let parent = (ppid != 0).then(|| self.proc_fs.open(ppid)).flatten();
-        let cgroup = parent.and_then(|dir| {
-            let earlier = dir.stat()?.start_ticks <= self.proc_fs.ticks(hint.start_ns);
-            dir.cgroup().filter(|_| earlier)
-        });
-        match cgroup {
-            Some(cgroup) if hint.cgroup_id <= 1 || self.cgroups.id_of(&cgroup) == hint.cgroup_id => {
-                self.container_and_unit(cgroup, hint.uid, now_ns)
-            }
-            _ => (None, None),
-        }
-    }
-
-    fn container_and_unit(
-        &mut self,
-        cgroup: CgroupFacts,
-        uid: u32,
-        now_ns: u64,
-    ) -> (Option<Arc<Container>>, Option<String>) {
-        let Some(container) = cgroup.container else {
-            return (None, cgroup.unit);
-        };
-        if let Some((known, checked_ns)) = self.containers.get(&container.id)
-            && (known.name.is_some() || now_ns.saturating_sub(*checked_ns) < RENAME_NS)
-        {
-            return (Some(Arc::clone(known)), cgroup.unit);
-        }
-        let home = self.users.home(uid, now_ns);
-        let container = Arc::new(engine::complete(container, &self.state_root, home.as_deref()));
-        self.counters.containers_unnamed += u64::from(container.name.is_none());
-        let evicted = self
-            .containers
-            .insert(container.id.clone(), (Arc::clone(&container), now_ns));
-        self.counters.containers_evicted += evicted.len() as u64;
-        (Some(container), cgroup.unit)
     }
 
     fn expire(&mut self, now_ns: u64) {
@@ -465,36 +292,8 @@ fn unchanged(process: &Process, hint: &ProcessHint) -> bool {
     process.uid == hint.uid && (hint.cgroup_id == 0 || process.cgroup_id == hint.cgroup_id)
 }
 
-fn of_process(process: &Process) -> ProcessHint {
-    ProcessHint {
-        pid: process.key.pid,
-        start_ns: process.key.start_ns,
-        uid: process.uid,
-        cgroup_id: process.cgroup_id,
-        netns: process.netns,
-        ..ProcessHint::default()
-    }
-}
-
-fn comm_of(comm: &[u8; 16]) -> &[u8] {
-    comm.split(|b| *b == 0).next().unwrap_or_default()
-}
-
-/// The program that an exec runs: for a script the interpreter, which the kernel puts in front of the script's path.
-fn exec_path(facts: &ExecFacts) -> &[u8] {
-    let mut args = facts.args.split(|b| *b == 0);
-    match args.next() {
-        Some(first) if first.starts_with(b"/") && first != facts.filename => {
-            if args.take(2).any(|arg| arg == facts.filename) {
-                first
-            } else {
-                &facts.filename
-            }
-        }
-        _ => &facts.filename,
-    }
-}
-
+#[cfg(test)]
+use self::facts::exec_path;
 #[cfg(test)]
 #[path = "table_tests.rs"]
 mod tests;

@@ -227,6 +227,9 @@ pub struct Process {
     pub container: Option<Arc<Container>>,
     /// systemd unit, also when it is no workload (a session).
     pub unit: Option<String>,
+    /// Path of the cgroup below its hierarchy's root: v2, or v1 where the process is in v2's root; cut to 1024 bytes, empty when
+    /// unknown.
+    pub cgroup: String,
     /// Cgroup id (v2 hierarchy), 0 when unknown.
     pub cgroup_id: u64,
     /// Inode of the network namespace in the record that it was described for, 0 when unknown. A connection's own counts.

@@ -36,6 +36,18 @@ impl Control {
     }
 }
 
+impl Control {
+    /// Gives the same order about both directions of a connection.
+    ///
+    /// # Errors
+    /// A map update failed.
+    pub fn order_both(&mut self, connection: u64, mode: Mode, argument: u32) -> Result<(), MapError> {
+        [Direction::In, Direction::Out]
+            .into_iter()
+            .try_for_each(|way| self.order(connection, way, mode, argument))
+    }
+}
+
 /// Settings and filters.
 pub struct Filters {
     settings: Array<MapData, [u32; 4]>,
@@ -76,6 +88,19 @@ impl Filters {
         match action {
             Some(action) => self.pids.insert(pid, action as u8, 0),
             None => self.pids.remove(&pid),
+        }
+    }
+
+    /// Takes a process's filter away, if it has one.
+    ///
+    /// # Errors
+    /// The map update failed.
+    pub fn admit_pid(&mut self, pid: u32) -> Result<(), MapError> {
+        match self.pids.remove(&pid) {
+            Err(MapError::SyscallError(error)) if error.io_error.kind() == std::io::ErrorKind::NotFound => {
+                Ok(())
+            }
+            other => other,
         }
     }
 

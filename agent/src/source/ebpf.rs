@@ -123,7 +123,7 @@ fn close(fields: Fields<'_>) -> Option<Close> {
             fields.u32(offset_of!(CloseRecord, receive_end))?,
             fields.u32(offset_of!(CloseRecord, send_end))?,
         ],
-        bytes_received: fields.u64(offset_of!(CloseRecord, bytes_received))?,
+        unread: fields.u32(offset_of!(CloseRecord, unread))?,
     })
 }
 

@@ -71,8 +71,8 @@ pub struct Close {
     pub connection: u64,
     /// When.
     pub time_ns: u64,
-    /// Sequence numbers after the last byte received and sent.
+    /// Sequence numbers after the last byte read and written, a FIN not counted.
     pub end: [u32; 2],
-    /// `tcp_sock.bytes_received`; a FIN counts one.
-    pub bytes_received: u64,
+    /// Bytes received that the process has not read; it still may.
+    pub unread: u32,
 }

@@ -9,11 +9,18 @@ use protocol::{Direction, Limits, StartLine, looks_like};
 use super::ends::Side;
 use super::stream::{Segment, Stream};
 use crate::attribution::Process;
+use crate::source::{Close, Open};
 
 /// Rest of a body from which on skipping is worth an order, bytes.
 const SKIP_BYTES_MIN: u64 = 64 << 10;
 /// Most that one order skips: less than half the sequence number space.
 const SKIP_BYTES_MAX: u64 = 1 << 30;
+/// Records of a skipped part after which the order is given again: it may have been overwritten.
+pub const SKIP_AGAIN: u32 = 64;
+/// Records that do not tell who is the client, after which a connection is given up.
+pub const UNORIENTED_MAX: u32 = 64;
+/// What the waiting records of all connections may cost, bytes. Beyond, nothing waits.
+pub const HELD_BYTES_MAX: usize = 32 << 20;
 
 /// State of a connection.
 #[derive(Debug)]
@@ -26,15 +33,33 @@ pub struct Connection {
     pub netns: u32,
     /// Who holds this end.
     pub process: Arc<Process>,
+    /// The pid of the last record; 0: whatever comes is looked up again.
+    pub pid: u32,
+    /// When it was announced.
+    pub opened_ns: u64,
     /// When anything was last heard of it.
     pub active_ns: u64,
+    /// Exchanges that came out.
+    pub exchanges: u64,
+    /// Its end was reported; bytes may still be read from it.
+    pub closing: Option<Close>,
+    /// Records since it turned out to speak something else.
+    pub unwanted: u32,
     /// Which way requests go; `None` while it is not known.
     request_way: Option<Way>,
     role: Role,
-    late: bool,
+    unoriented: u32,
     streams: [Stream; 2],
-    /// `None` once it is known to speak something else.
-    http: Option<Box<Http1>>,
+    http: Parser,
+}
+
+#[derive(Debug)]
+enum Parser {
+    Awake(Box<Http1>),
+    /// Nothing was heard for long. What comes next is read as if the connection had just been joined.
+    Asleep,
+    /// It speaks something else.
+    Gone,
 }
 
 /// What came of a record.
@@ -48,6 +73,8 @@ pub enum Taken {
     Unoriented,
     /// The connection speaks something else.
     Unwanted,
+    /// It lies before the connection's begin.
+    Misplaced,
 }
 
 /// An order to the source: skip this way up to this sequence number.
@@ -59,18 +86,29 @@ pub struct Skip {
     pub sequence: u32,
 }
 
-/// What is lost, for the counters.
+/// What all connections add to while they read.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Losses {
-    /// Stretches.
+pub struct Ledger {
+    /// Stretches that are lost.
     pub gaps: u64,
-    /// Bytes.
-    pub bytes: u64,
+    /// Bytes in them.
+    pub gap_bytes: u64,
+    /// What waiting records cost now.
+    pub held_bytes: usize,
+}
+
+impl Ledger {
+    fn lose(&mut self, bytes: u64) {
+        if bytes > 0 {
+            self.gaps += 1;
+            self.gap_bytes += bytes;
+        }
+    }
 }
 
 impl Connection {
     /// A connection of which only the announcement is known.
-    pub fn new(open: &crate::source::Open, role: Role, process: Arc<Process>, limits: Limits) -> Self {
+    pub fn new(open: &Open, role: Role, process: Arc<Process>, limits: Limits) -> Self {
         let base = |way: Way| open.base.and_then(|base| base.get(way as usize).copied());
         let start = if open.base.is_some() {
             Start::Fresh
@@ -82,12 +120,17 @@ impl Connection {
             tuple: open.tuple,
             netns: open.owner.netns,
             process,
+            pid: open.owner.pid,
+            opened_ns: open.time_ns,
             active_ns: open.time_ns,
+            exchanges: 0,
+            closing: None,
+            unwanted: 0,
             request_way: None,
             role,
-            late: open.base.is_none(),
+            unoriented: 0,
             streams: [Stream::new(base(Way::In)), Stream::new(base(Way::Out))],
-            http: Some(Box::new(Http1::new(limits, start))),
+            http: Parser::Awake(Box::new(Http1::new(limits, start))),
         }
     }
 
@@ -97,6 +140,20 @@ impl Connection {
             (Some(Way::In), _) | (None, Role::Server) => Some(Side::Server),
             (Some(Way::Out), _) | (None, Role::Client) => Some(Side::Client),
             (None, Role::Unknown) => None,
+        }
+    }
+
+    /// Port of the end that serves. Where nobody knows which one that is, the lower one: clients' ports are picked from high ranges.
+    pub fn service_port(&self) -> u16 {
+        let Tuple {
+            local_port,
+            remote_port,
+            ..
+        } = self.tuple;
+        match self.side() {
+            Some(Side::Server) => local_port,
+            Some(Side::Client) => remote_port,
+            None => local_port.min(remote_port),
         }
     }
 
@@ -117,59 +174,100 @@ impl Connection {
         })
     }
 
-    /// Learns which end is the client: what the bytes say, else what the kernel saw.
-    fn orient(&mut self, way: Way, data: &[u8]) {
+    fn http(&mut self) -> Option<&mut Http1> {
+        match &mut self.http {
+            Parser::Awake(http) => Some(http),
+            Parser::Asleep | Parser::Gone => None,
+        }
+    }
+
+    /// Learns which end is the client. At the begin of a stream, and where the kernel did not see the connection begin, the bytes
+    /// know best; in the middle of one a body may look like anything.
+    fn orient(&mut self, way: Way, data: &[u8], trust_bytes: bool) {
         let other = match way {
             Way::In => Way::Out,
             Way::Out => Way::In,
         };
-        self.request_way = match looks_like(data) {
+        let said = match looks_like(data) {
             StartLine::Request | StartLine::Http2Preface | StartLine::ProxyHeader => Some(way),
             StartLine::Response => Some(other),
-            StartLine::Neither | StartLine::TooShort => match self.role {
-                Role::Server => Some(Way::In),
-                Role::Client => Some(Way::Out),
-                Role::Unknown => None,
-            },
+            StartLine::Neither | StartLine::TooShort => None,
+        };
+        let known = match self.role {
+            Role::Server => Some(Way::In),
+            Role::Client => Some(Way::Out),
+            Role::Unknown => None,
+        };
+        self.request_way = if trust_bytes {
+            said.or(known)
+        } else {
+            known.or(said)
         };
     }
 
-    /// Takes a record. `sequence` is that of its first byte.
+    /// Takes a record. `sequence` is that of its first byte; `limits` are for a parser that has to begin anew.
     pub fn take(
         &mut self,
         way: Way,
         sequence: u32,
         mut segment: Segment<&[u8]>,
         round: u64,
-        losses: &mut Losses,
+        limits: Limits,
+        ledger: &mut Ledger,
     ) -> Taken {
         self.active_ns = self.active_ns.max(segment.time_ns);
-        if self.http.is_none() {
-            return Taken::Unwanted;
+        match self.http {
+            Parser::Awake(_) => {}
+            Parser::Asleep => {
+                self.streams = [Stream::new(None), Stream::new(None)];
+                self.http = Parser::Awake(Box::new(Http1::new(limits, Start::Late)));
+            }
+            Parser::Gone => return Taken::Unwanted,
         }
         if self.request_way.is_none() {
-            self.orient(way, segment.data);
+            let place = self.stream(way).place(sequence);
+            self.orient(way, segment.data, place.is_none_or(|place| place == 0));
             if self.request_way.is_none() {
+                self.unoriented += 1;
                 return Taken::Unoriented;
             }
         }
         let stream = self.stream(way);
-        segment.offset = stream.offset(sequence);
+        let Some(offset) = stream.offset(sequence) else {
+            return Taken::Misplaced;
+        };
+        segment.offset = offset;
         if !stream.is_next(&segment) {
-            let room = stream.hold(segment, round);
-            if !room {
-                self.give_up(way, losses);
+            let before = stream.held_bytes();
+            let room = stream.hold(&segment, round);
+            ledger.held_bytes += stream.held_bytes() - before;
+            if !room || ledger.held_bytes > HELD_BYTES_MAX {
+                self.give_up(way, ledger);
             }
             return Taken::Held;
         }
-        self.pass(way, &segment, losses);
-        while let Some(held) = self.stream(way).release(false) {
-            self.pass_owned(way, &held, losses);
-        }
+        self.pass(way, &segment, ledger);
+        self.go_on(way, ledger);
         Taken::Passed
     }
 
-    fn pass_owned(&mut self, way: Way, held: &Segment<Vec<u8>>, losses: &mut Losses) {
+    /// Passes on what waited for what has come.
+    fn go_on(&mut self, way: Way, ledger: &mut Ledger) {
+        while self.pass_held(way, false, ledger) {}
+    }
+
+    /// What waits, waits no longer: the bytes before it are lost.
+    fn give_up(&mut self, way: Way, ledger: &mut Ledger) {
+        while self.pass_held(way, true, ledger) {}
+    }
+
+    fn pass_held(&mut self, way: Way, give_up: bool, ledger: &mut Ledger) -> bool {
+        let stream = self.stream(way);
+        let before = stream.held_bytes();
+        let Some(held) = stream.release(give_up) else {
+            return false;
+        };
+        ledger.held_bytes -= before - stream.held_bytes();
         let segment = Segment {
             offset: held.offset,
             length: held.length,
@@ -178,24 +276,19 @@ impl Connection {
             on_purpose: held.on_purpose,
             data: held.data.as_slice(),
         };
-        self.pass(way, &segment, losses);
+        self.pass(way, &segment, ledger);
+        true
     }
 
-    /// What waits, waits no longer: the bytes before it are lost.
-    fn give_up(&mut self, way: Way, losses: &mut Losses) {
-        while let Some(held) = self.stream(way).release(true) {
-            self.pass_owned(way, &held, losses);
-        }
-    }
-
-    fn pass(&mut self, way: Way, segment: &Segment<&[u8]>, losses: &mut Losses) {
+    fn pass(&mut self, way: Way, segment: &Segment<&[u8]>, ledger: &mut Ledger) {
         let Some(direction) = self.direction(way) else {
             return;
         };
         let stream = self.stream(way);
         let (next, skip_to) = (stream.next(), stream.skip_to);
+        stream.unskipped += u32::from(segment.offset < skip_to);
         stream.passed(segment);
-        let Some(http) = &mut self.http else {
+        let Some(http) = self.http() else {
             return;
         };
         if segment.offset > next {
@@ -203,11 +296,7 @@ impl Connection {
             if skipped > next {
                 http.passed(direction, skipped, segment.time_ns);
             }
-            let lost = segment.offset - skipped.max(next);
-            if lost > 0 {
-                losses.gaps += 1;
-                losses.bytes += lost;
-            }
+            ledger.lose(segment.offset - skipped.max(next));
         }
         let boundary = if segment.turn_start {
             Boundary::TurnStart
@@ -221,12 +310,12 @@ impl Connection {
     }
 
     /// Records have waited for a whole round: what is missing before them is lost. True when anything went on.
-    pub fn tick(&mut self, round: u64, losses: &mut Losses) -> bool {
+    pub fn tick(&mut self, round: u64, ledger: &mut Ledger) -> bool {
         let mut moved = false;
         for way in [Way::In, Way::Out] {
-            if self.stream(way).overdue(round) {
-                self.give_up(way, losses);
-                moved = true;
+            while self.stream(way).overdue(round) {
+                moved |= self.pass_held(way, true, ledger);
+                self.go_on(way, ledger);
             }
         }
         moved
@@ -240,16 +329,24 @@ impl Connection {
     /// What the source need not send.
     pub fn skip(&mut self, way: Way) -> Option<Skip> {
         let direction = self.direction(way)?;
-        let want = self.http.as_ref()?.wants(direction);
-        let Want::SkipTo(until) = want else {
+        let Want::SkipTo(until) = self.http()?.wants(direction) else {
             return None;
         };
         let stream = self.stream(way);
         let next = stream.next();
-        if until <= stream.skip_to || until.saturating_sub(next) < SKIP_BYTES_MIN || stream.skip_to > next {
+        let until = if stream.skip_to > next {
+            // Ordered already. What is on its way comes nevertheless, but not for ever.
+            if stream.unskipped < SKIP_AGAIN {
+                return None;
+            }
+            stream.skip_to
+        } else {
+            until.min(next + SKIP_BYTES_MAX)
+        };
+        stream.unskipped = 0;
+        if until.saturating_sub(next) < SKIP_BYTES_MIN {
             return None;
         }
-        let until = until.min(next + SKIP_BYTES_MAX);
         let sequence = stream.sequence(until)?;
         stream.skip_to = until;
         Some(Skip { way, sequence })
@@ -257,73 +354,80 @@ impl Connection {
 
     /// The next exchange.
     pub fn poll(&mut self) -> Option<protocol::Exchange> {
-        self.http.as_mut()?.poll()
+        self.http()?.poll()
     }
 
     /// What the parser counted since the last call.
     pub fn take_counters(&mut self) -> protocol::Counters {
-        self.http
-            .as_mut()
-            .map(|http| http.take_counters())
-            .unwrap_or_default()
+        self.http().map(|http| http.take_counters()).unwrap_or_default()
     }
 
-    /// Whether it turned out to speak something else. True once; the parser is gone then.
+    /// Whether it turned out to speak something else, or nobody can tell who is the client. True once; the parser is gone then.
     pub fn left_http(&mut self) -> bool {
+        let unclear = self.unoriented >= UNORIENTED_MAX;
         let left = self
-            .http
-            .as_ref()
-            .is_some_and(|http| http.protocol_hint().is_some());
+            .http()
+            .is_some_and(|http| unclear || http.protocol_hint().is_some());
         if left {
-            self.http = None;
+            self.http = Parser::Gone;
         }
         left
     }
 
-    /// Whether all that the kernel received has been read by the process, as far as the records tell.
-    pub fn all_read(&self, bytes_received: u64) -> bool {
-        let [incoming, _] = &self.streams;
-        // A FIN counts one.
-        !self.late && bytes_received <= incoming.next() + 1
+    /// Whether everything has come that the kernel says went over the connection until its end.
+    pub fn is_complete(&self, close: &Close) -> bool {
+        let complete = |(stream, end): (&Stream, &u32)| {
+            stream
+                .place(*end)
+                .is_none_or(|end| end <= stream.next().max(stream.skip_to))
+        };
+        close.unread == 0 && !self.holds() && self.streams.iter().zip(&close.end).all(complete)
     }
 
     /// Nothing more is heard of the connection; what is unfinished comes out marked.
-    pub fn abandon(&mut self, time_ns: u64, losses: &mut Losses) {
-        self.give_up(Way::In, losses);
-        self.give_up(Way::Out, losses);
-        if let Some(http) = &mut self.http {
+    pub fn abandon(&mut self, time_ns: u64, ledger: &mut Ledger) {
+        self.give_up(Way::In, ledger);
+        self.give_up(Way::Out, ledger);
+        if let Some(http) = self.http() {
             http.close(time_ns);
         }
     }
 
-    /// The connection is gone; what is unfinished comes out marked. `end`: sequence numbers after the last byte, a FIN included.
-    pub fn finish(&mut self, end: [u32; 2], time_ns: u64, losses: &mut Losses) {
+    /// After [`Self::abandon`], but the connection may live: it waits for more without a parser.
+    pub fn sleep(&mut self) {
+        if let Parser::Awake(_) = self.http {
+            self.http = Parser::Asleep;
+        }
+    }
+
+    /// Whether it is asleep.
+    pub const fn is_asleep(&self) -> bool {
+        matches!(self.http, Parser::Asleep)
+    }
+
+    /// The connection is gone; what is unfinished comes out marked.
+    pub fn finish(&mut self, close: &Close, ledger: &mut Ledger) {
         for way in [Way::In, Way::Out] {
-            self.give_up(way, losses);
+            self.give_up(way, ledger);
             let Some(direction) = self.direction(way) else {
                 continue;
             };
             let stream = self.stream(way);
-            let end = end.get(way as usize).map(|sequence| stream.offset(*sequence));
-            let next = stream.next();
-            // One byte more than was seen is the FIN.
-            let last = end.filter(|end| *end > next + 1);
-            let skipped = stream.skip_to > next;
-            let Some(http) = &mut self.http else {
+            let (next, skip_to) = (stream.next(), stream.skip_to);
+            let end = close.end.get(way as usize);
+            let last = end.and_then(|end| stream.place(*end)).unwrap_or(next).max(next);
+            let Some(http) = self.http() else {
                 continue;
             };
-            if let Some(last) = last {
-                if skipped {
-                    http.passed(direction, last, time_ns);
-                } else {
-                    losses.gaps += 1;
-                    losses.bytes += last - next;
-                }
+            let skipped = skip_to.min(last);
+            if skipped > next {
+                http.passed(direction, skipped, close.time_ns);
             }
-            http.finish(direction, Some(last.unwrap_or(next)), time_ns);
+            ledger.lose(last - skipped.max(next));
+            http.finish(direction, Some(last), close.time_ns);
         }
-        if let Some(http) = &mut self.http {
-            http.close(time_ns);
+        if let Some(http) = self.http() {
+            http.close(close.time_ns);
         }
     }
 }

@@ -22,23 +22,31 @@ counters! {
     connections_opened,
     /// Connections that ended.
     connections_closed,
-    /// Connections that were given up because nothing was heard of them for the idle time.
+    /// Connections announced although they were tracked.
+    connections_reopened,
+    /// Times that a connection was put to sleep because nothing was heard of it for the idle time.
     connections_idle,
+    /// Sleeping connections given up to make room.
+    connections_evicted,
     /// Connections beyond the limit, not tracked.
     connections_beyond_limit,
     /// Connections left out by the policy's filter.
     connections_filtered,
     /// Connections that turned out to speak something else (HTTP/2, WebSocket, a tunnel, not HTTP).
     connections_other_protocol,
-    /// Records of connections that are not tracked.
+    /// Records of connections that are not tracked: left out by the policy or a limit, or over.
     chunks_untracked,
+    /// Records of connections that speak something else.
+    chunks_unwanted,
+    /// Records from before their connection's begin.
+    chunks_misplaced,
     /// Records before it was known which end is the client.
     chunks_unoriented,
     /// Records that came out of order and waited.
     chunks_held,
     /// Bytes of records.
     bytes,
-    /// Stretches of bytes that were lost on the way.
+    /// Stretches of bytes that were lost on the way: between two records of a connection, what was left out on purpose not counted.
     gaps,
     /// Bytes in them.
     gap_bytes,

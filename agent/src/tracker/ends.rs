@@ -28,6 +28,8 @@ pub struct End {
     pub side: Side,
     /// Who holds it.
     pub process: Arc<Process>,
+    /// When it closed.
+    pub closed_ns: Option<u64>,
 }
 
 /// Addresses, and the network namespace where they mean something only within it.
@@ -64,19 +66,38 @@ impl Ends {
 
     /// An end has closed; it is known for a while more.
     pub fn close(&mut self, tuple: &Tuple, netns: u32, connection: u64, now_ns: u64) {
+        if let Some(end) = self.of(tuple, netns, connection) {
+            end.closed_ns = Some(now_ns);
+        }
         self.closed
             .push_back((now_ns.saturating_add(LINGER_NS), key(tuple, netns), connection));
     }
 
-    /// The other end of a connection, if it is on this node and seen.
-    pub fn other(&self, tuple: &Tuple, netns: u32) -> Option<&End> {
+    fn of(&mut self, tuple: &Tuple, netns: u32, connection: u64) -> Option<&mut End> {
+        self.ends
+            .get_mut(&key(tuple, netns))
+            .filter(|end| end.connection == connection)
+    }
+
+    /// An end says nothing any more: the other one speaks for both.
+    pub fn remove(&mut self, tuple: &Tuple, netns: u32, connection: u64) {
+        if self.of(tuple, netns, connection).is_some() {
+            self.ends.remove(&key(tuple, netns));
+        }
+    }
+
+    /// The other end of a connection that opened at `opened_ns`, if it is on this node and seen. One that closed before is that of
+    /// an earlier connection between the same addresses.
+    pub fn other(&self, tuple: &Tuple, netns: u32, opened_ns: u64) -> Option<&End> {
         let reverse = Tuple {
             local: tuple.remote,
             remote: tuple.local,
             local_port: tuple.remote_port,
             remote_port: tuple.local_port,
         };
-        self.ends.get(&key(&reverse, netns))
+        self.ends
+            .get(&key(&reverse, netns))
+            .filter(|end| end.closed_ns.is_none_or(|closed_ns| closed_ns >= opened_ns))
     }
 
     /// Forgets ends that closed long enough ago.
@@ -97,9 +118,9 @@ impl Ends {
         }
     }
 
-    /// How many are known.
+    /// How many are known, and how many of them are to be forgotten.
     #[cfg(test)]
-    pub fn len(&self) -> usize {
-        self.ends.len()
+    pub fn len(&self) -> (usize, usize) {
+        (self.ends.len(), self.closed.len())
     }
 }

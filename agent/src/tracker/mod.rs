@@ -6,6 +6,8 @@
 mod connection;
 mod counters;
 mod ends;
+mod judge;
+mod leftover;
 mod stream;
 
 use std::collections::{HashMap, HashSet, VecDeque};
@@ -13,25 +15,29 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
 use agent_common::{Direction as Way, Role, chunk_flags};
-use policy::{FilterPolicy, Subject};
+use policy::FilterPolicy;
 
-use self::connection::{Connection, Losses, Taken};
+use self::connection::{Connection, Ledger, Taken};
 pub use self::counters::Counters;
 pub use self::ends::Side;
 use self::ends::{End, Ends};
+use self::judge::{Judge, Verdict};
+use self::leftover::{AGAIN, Leftover};
 use self::stream::Segment;
-use crate::attribution::{Attribution, Process};
+use crate::attribution::{Attribution, Process, ProcessKey};
 use crate::source::{Chunk, Close, Event, Open};
 
 /// How long a closed connection is kept for bytes that its process has not read yet, nanoseconds.
 const CLOSE_LINGER_NS: u64 = 1_000_000_000;
+/// How often it is looked whether a process that is left out still runs, nanoseconds: its exit may not have been reported.
+const EXCLUDED_CHECK_NS: u64 = 60_000_000_000;
 
 /// Bounds.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
     /// Connections tracked at a time.
     pub connections: usize,
-    /// A connection of which nothing was heard for so long is given up, nanoseconds.
+    /// A connection of which nothing was heard for so long keeps no more than its place, nanoseconds.
     pub idle_ns: u64,
     /// Of each connection's parser.
     pub http: protocol::Limits,
@@ -56,11 +62,16 @@ pub struct Call {
     pub server: SocketAddr,
 }
 
-/// What the source should do about a connection.
+/// What the source should do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Order {
-    /// Send nothing more of it.
+    /// Send nothing more of a connection: it speaks something else.
     Ignore {
+        /// Connection.
+        connection: u64,
+    },
+    /// Send nothing more of a connection until the policy changes.
+    LeaveOut {
         /// Connection.
         connection: u64,
     },
@@ -73,12 +84,27 @@ pub enum Order {
         /// First byte to capture again.
         sequence: u32,
     },
-    /// Send nothing more of any connection of this process, which the policy leaves out.
+    /// Send nothing of any connection of this process, which the policy leaves out.
     Exclude {
         /// Process.
         pid: u32,
-        /// Its control group, if that is a container's own.
-        cgroup: Option<u64>,
+    },
+    /// Send nothing of any process of this control group, which the policy leaves out.
+    ExcludeGroup {
+        /// Control group.
+        cgroup: u64,
+        /// A process of it, where the group itself cannot be left out.
+        pid: u32,
+    },
+    /// The process has ended: whoever gets its pid is another.
+    Admit {
+        /// Process.
+        pid: u32,
+    },
+    /// The process runs another program from now on: also what was left out of it is judged anew.
+    Rejudge {
+        /// Process.
+        pid: u32,
     },
 }
 
@@ -86,16 +112,22 @@ pub enum Order {
 #[derive(Debug)]
 pub struct Tracker {
     limits: Limits,
-    filter: FilterPolicy,
+    judge: Judge,
     connections: HashMap<u64, Connection>,
     /// Roles of connections that are older than the agent.
     roles: HashMap<u64, Role>,
-    /// Closed, but maybe not read to the end; by deadline.
-    closing: VecDeque<(u64, Close)>,
+    /// Closed, but maybe not read to the end; by deadline. At most one entry for each connection tracked.
+    closing: VecDeque<(u64, u64)>,
     /// Connections with records that wait.
     waiting: HashSet<u64>,
+    /// Connections that fell asleep, oldest first: the first to go when there is no room.
+    asleep: VecDeque<u64>,
+    /// Processes that are left out.
+    excluded: HashMap<u32, ProcessKey>,
+    leftover: Leftover,
     round: u64,
     swept_ns: u64,
+    checked_ns: u64,
     common: Common,
 }
 
@@ -105,7 +137,7 @@ struct Common {
     ends: Ends,
     counters: Counters,
     protocol: protocol::Counters,
-    losses: Losses,
+    ledger: Ledger,
     orders: Vec<Order>,
 }
 
@@ -119,13 +151,17 @@ impl Tracker {
     pub fn new(limits: Limits, filter: FilterPolicy) -> Self {
         Self {
             limits,
-            filter,
+            judge: Judge::new(filter),
             connections: HashMap::new(),
             roles: HashMap::new(),
             closing: VecDeque::new(),
             waiting: HashSet::new(),
+            asleep: VecDeque::new(),
+            excluded: HashMap::new(),
+            leftover: Leftover::default(),
             round: 0,
             swept_ns: 0,
+            checked_ns: 0,
             common: Common::default(),
         }
     }
@@ -135,19 +171,56 @@ impl Tracker {
         self.roles.extend(roles);
     }
 
-    /// A new policy: bounds and filter for connections from now on.
+    /// A new policy: bounds for connections from now on, and the filter for all. The source's filters are empty from here on.
     pub fn set_policy(&mut self, http: protocol::Limits, filter: FilterPolicy) {
         self.limits.http = http;
-        self.filter = filter;
+        self.judge = Judge::new(filter);
+        self.excluded.clear();
+        let left_out: Vec<u64> = self
+            .connections
+            .values()
+            .filter(|connection| {
+                self.judge.judge(&connection.process, connection.service_port()) != Verdict::Capture
+            })
+            .map(|connection| connection.id)
+            .collect();
+        let common = &mut self.common;
+        for mut connection in left_out.iter().filter_map(|id| self.connections.remove(id)) {
+            self.waiting.remove(&connection.id);
+            common.counters.connections_filtered += 1;
+            common.orders.push(Order::LeaveOut {
+                connection: connection.id,
+            });
+            common
+                .ends
+                .remove(&connection.tuple, connection.netns, connection.id);
+            // What is unfinished is no longer wanted.
+            connection.abandon(connection.active_ns, &mut common.ledger);
+        }
     }
 
-    /// Takes an event; exchanges that are complete go to `out`.
-    pub fn handle(&mut self, event: &Event<'_>, attribution: &mut Attribution, out: &mut impl FnMut(Call)) {
+    /// Takes an event; exchanges that are complete go to `out`. `now_ns` is the present time.
+    pub fn handle(
+        &mut self,
+        event: &Event<'_>,
+        attribution: &mut Attribution,
+        now_ns: u64,
+        out: &mut impl FnMut(Call),
+    ) {
         match event {
             Event::Chunk(chunk) => self.chunk(chunk, attribution, out),
-            Event::Open(open) => self.open(open, attribution),
+            Event::Open(open) => self.open(open, attribution, out),
             Event::Close(close) => self.close(*close, out),
-            Event::Exec(_) | Event::Exit { .. } => {}
+            Event::Exec(facts) => {
+                let known = attribution.exec(facts);
+                self.exec(facts.hint.pid, known);
+            }
+            Event::Exit { pid, start_ns } => {
+                attribution.exit(*pid, *start_ns, now_ns);
+                if self.excluded.remove(pid).is_some() {
+                    self.common.orders.push(Order::Admit { pid: *pid });
+                }
+            }
         }
     }
 
@@ -156,39 +229,30 @@ impl Tracker {
         self.common.counters.records_invalid += 1;
     }
 
-    fn open(&mut self, open: &Open, attribution: &mut Attribution) {
-        let common = &mut self.common;
-        common.counters.connections_opened += 1;
-        let process = attribution.process(&open.owner, open.time_ns);
-        let subject = subject(&process, open);
-        if !self.filter.captures(&subject) {
-            common.counters.connections_filtered += 1;
-            common.orders.push(Order::Ignore {
-                connection: open.connection,
-            });
-            if !self.filter.captures(&Subject {
-                port: None,
-                ..subject
-            }) {
-                let cgroup = process
-                    .container
-                    .as_ref()
-                    .map(|_| process.cgroup_id)
-                    .filter(|id| *id > 1);
-                common.orders.push(Order::Exclude {
-                    pid: process.key.pid,
-                    cgroup,
-                });
+    /// Another program in a process, which may have inherited connections. `known`: records told of it before.
+    fn exec(&mut self, pid: u32, known: bool) {
+        if self.excluded.remove(&pid).is_some() {
+            self.common.orders.push(Order::Rejudge { pid });
+        }
+        if known {
+            for connection in self.connections.values_mut().filter(|c| c.pid == pid) {
+                connection.pid = 0;
             }
-            return;
         }
-        if self.connections.len() >= self.limits.connections {
-            common.counters.connections_beyond_limit += 1;
-            common.orders.push(Order::Ignore {
-                connection: open.connection,
-            });
-            return;
+    }
+
+    fn open(&mut self, open: &Open, attribution: &mut Attribution, out: &mut impl FnMut(Call)) {
+        if let Some(known) = self.connections.get(&open.connection) {
+            if open.base.is_none() && known.tuple == open.tuple {
+                // The source forgot that it had announced the connection; here everything is still known.
+                self.common.counters.connections_reopened += 1;
+                return;
+            }
+            // Another connection under the same name: the end of the first was not reported.
+            self.give_up(open.connection, open.time_ns, out);
         }
+        self.common.counters.connections_opened += 1;
+        let process = attribution.process(&open.owner, open.time_ns);
         let known = self.roles.remove(&open.connection);
         let role = if open.role == Role::Unknown {
             known.unwrap_or(Role::Unknown)
@@ -196,25 +260,81 @@ impl Tracker {
             open.role
         };
         let connection = Connection::new(open, role, process, self.limits.http);
-        common.note_end(&connection);
+        if !self.is_wanted(&connection) {
+            return;
+        }
+        if self.connections.len() >= self.limits.connections && !self.evict(open.time_ns, out) {
+            self.common.counters.connections_beyond_limit += 1;
+            self.common.orders.push(Order::LeaveOut {
+                connection: open.connection,
+            });
+            return;
+        }
+        self.common.note_end(&connection);
         self.connections.insert(open.connection, connection);
+    }
+
+    /// Whether the policy captures it; if not, orders say so.
+    fn is_wanted(&mut self, connection: &Connection) -> bool {
+        let process = &connection.process;
+        let verdict = self.judge.judge(process, connection.service_port());
+        if verdict == Verdict::Capture {
+            return true;
+        }
+        let common = &mut self.common;
+        common.counters.connections_filtered += 1;
+        common.orders.push(Order::LeaveOut {
+            connection: connection.id,
+        });
+        let key = process.key;
+        match verdict {
+            Verdict::Capture | Verdict::Connection => {}
+            Verdict::Process => {
+                self.excluded.insert(key.pid, key);
+                common.orders.push(Order::Exclude { pid: key.pid });
+            }
+            Verdict::Group { cgroup } => {
+                self.excluded.insert(key.pid, key);
+                common.orders.push(Order::ExcludeGroup { cgroup, pid: key.pid });
+            }
+        }
+        false
+    }
+
+    /// Makes room. False when there is nobody asleep.
+    fn evict(&mut self, now_ns: u64, out: &mut impl FnMut(Call)) -> bool {
+        while let Some(id) = self.asleep.pop_front() {
+            if self.connections.get(&id).is_some_and(Connection::is_asleep) {
+                self.common.counters.connections_evicted += 1;
+                self.give_up(id, now_ns, out);
+                return true;
+            }
+        }
+        false
     }
 
     fn chunk(&mut self, chunk: &Chunk<'_>, attribution: &mut Attribution, out: &mut impl FnMut(Call)) {
         let common = &mut self.common;
         let Some(connection) = self.connections.get_mut(&chunk.connection) else {
             common.counters.chunks_untracked += 1;
+            if self.leftover.is_due(chunk.connection) {
+                common.orders.push(Order::LeaveOut {
+                    connection: chunk.connection,
+                });
+            }
             return;
         };
         common.counters.bytes += chunk.data.len() as u64;
         let side_before = connection.side();
         let mut moved = false;
-        if chunk.pid != connection.process.key.pid
-            && let Some(hint) = attribution.hint(chunk.pid)
-        {
-            // The socket was handed to another process (a worker, an inherited descriptor).
-            connection.process = attribution.process(&hint, chunk.time_ns);
-            moved = true;
+        if chunk.pid != connection.pid {
+            // The socket was handed to another process (a worker, an inherited descriptor). One that is gone was short-lived: then
+            // who held it before is the better answer.
+            connection.pid = chunk.pid;
+            if let Some(hint) = attribution.hint_of(chunk.pid) {
+                connection.process = attribution.process(&hint, chunk.time_ns);
+                moved = true;
+            }
         }
         let segment = Segment {
             offset: 0,
@@ -224,20 +344,32 @@ impl Tracker {
             on_purpose: chunk.flags & chunk_flags::FAULT == 0,
             data: chunk.data,
         };
-        match connection.take(
+        let taken = connection.take(
             chunk.direction,
             chunk.offset,
             segment,
             self.round,
-            &mut common.losses,
-        ) {
+            self.limits.http,
+            &mut common.ledger,
+        );
+        match taken {
             Taken::Passed => {}
             Taken::Held => {
                 common.counters.chunks_held += 1;
                 self.waiting.insert(connection.id);
             }
             Taken::Unoriented => common.counters.chunks_unoriented += 1,
-            Taken::Unwanted => common.counters.chunks_untracked += 1,
+            Taken::Misplaced => common.counters.chunks_misplaced += 1,
+            Taken::Unwanted => {
+                common.counters.chunks_unwanted += 1;
+                connection.unwanted += 1;
+                if connection.unwanted.is_multiple_of(AGAIN) {
+                    common.orders.push(Order::Ignore {
+                        connection: connection.id,
+                    });
+                }
+                return;
+            }
         }
         if moved || connection.side() != side_before {
             common.note_end(connection);
@@ -251,17 +383,24 @@ impl Tracker {
                 sequence: skip.sequence,
             });
         }
+        if let Some(close) = connection.closing
+            && close.unread == 0
+            && connection.is_complete(&close)
+        {
+            self.finish(&close, out);
+        }
     }
 
     fn close(&mut self, close: Close, out: &mut impl FnMut(Call)) {
-        let Some(connection) = self.connections.get(&close.connection) else {
+        let Some(connection) = self.connections.get_mut(&close.connection) else {
             return;
         };
-        if connection.all_read(close.bytes_received) && !connection.holds() {
+        if connection.is_complete(&close) {
             self.finish(&close, out);
-        } else {
+        } else if connection.closing.is_none() {
+            connection.closing = Some(close);
             self.closing
-                .push_back((close.time_ns.saturating_add(CLOSE_LINGER_NS), close));
+                .push_back((close.time_ns.saturating_add(CLOSE_LINGER_NS), close.connection));
         }
     }
 
@@ -272,7 +411,7 @@ impl Tracker {
         self.waiting.remove(&close.connection);
         let common = &mut self.common;
         common.counters.connections_closed += 1;
-        connection.finish(close.end, close.time_ns, &mut common.losses);
+        connection.finish(close, &mut common.ledger);
         common.deliver(&mut connection, out);
         common
             .ends
@@ -287,36 +426,58 @@ impl Tracker {
             let Some(connection) = self.connections.get_mut(id) else {
                 return false;
             };
-            if connection.tick(self.round, &mut common.losses) {
+            if connection.tick(self.round, &mut common.ledger) {
                 common.deliver(connection, out);
             }
             connection.holds()
         });
-        while let Some((_, close)) = self.closing.pop_front_if(|(deadline, _)| *deadline <= now_ns) {
-            self.finish(&close, out);
+        while let Some((_, id)) = self.closing.pop_front_if(|(deadline, _)| *deadline <= now_ns) {
+            if let Some(close) = self.connections.get(&id).and_then(|c| c.closing) {
+                self.finish(&close, out);
+            }
         }
         self.common.ends.expire(now_ns);
         self.sweep(now_ns, out);
-        self.common.counters.gaps = self.common.losses.gaps;
-        self.common.counters.gap_bytes = self.common.losses.bytes;
     }
 
-    /// Gives up connections of which nothing was heard for long: their close record may have been lost.
+    /// Puts connections to sleep of which nothing was heard for long: their end may not have been reported.
     fn sweep(&mut self, now_ns: u64, out: &mut impl FnMut(Call)) {
         if now_ns.saturating_sub(self.swept_ns) < self.limits.idle_ns / 4 {
             return;
         }
         self.swept_ns = now_ns;
-        let idle: Vec<u64> = self
-            .connections
-            .values()
-            .filter(|connection| now_ns.saturating_sub(connection.active_ns) > self.limits.idle_ns)
-            .map(|connection| connection.id)
-            .collect();
-        for id in idle {
-            self.common.counters.connections_idle += 1;
-            self.give_up(id, now_ns, out);
+        let common = &mut self.common;
+        for connection in self.connections.values_mut() {
+            if connection.is_asleep() || now_ns.saturating_sub(connection.active_ns) <= self.limits.idle_ns {
+                continue;
+            }
+            common.counters.connections_idle += 1;
+            connection.abandon(now_ns, &mut common.ledger);
+            common.deliver(connection, out);
+            connection.sleep();
+            self.asleep.push_back(connection.id);
         }
+        // Who woke up, or is gone, does not stay in the queue.
+        if self.asleep.len() > 2 * self.connections.len() {
+            self.asleep
+                .retain(|id| self.connections.get(id).is_some_and(Connection::is_asleep));
+        }
+    }
+
+    /// Looks, once in a while, whether the processes that are left out still run.
+    pub fn check_excluded(&mut self, now_ns: u64, attribution: &Attribution) {
+        if now_ns.saturating_sub(self.checked_ns) < EXCLUDED_CHECK_NS {
+            return;
+        }
+        self.checked_ns = now_ns;
+        let orders = &mut self.common.orders;
+        self.excluded.retain(|pid, key| {
+            let runs = attribution.runs(*key);
+            if !runs {
+                orders.push(Order::Admit { pid: *pid });
+            }
+            runs
+        });
     }
 
     fn give_up(&mut self, id: u64, now_ns: u64, out: &mut impl FnMut(Call)) {
@@ -325,14 +486,15 @@ impl Tracker {
         };
         self.waiting.remove(&id);
         let common = &mut self.common;
-        connection.abandon(now_ns, &mut common.losses);
+        connection.abandon(now_ns, &mut common.ledger);
         common.deliver(&mut connection, out);
         common.ends.close(&connection.tuple, connection.netns, id, now_ns);
     }
 
     /// Ends all connections: the source has ended.
     pub fn finish_all(&mut self, now_ns: u64, out: &mut impl FnMut(Call)) {
-        let ids: Vec<u64> = self.connections.keys().copied().collect();
+        let mut ids: Vec<u64> = self.connections.keys().copied().collect();
+        ids.sort_unstable();
         for id in ids {
             self.give_up(id, now_ns, out);
         }
@@ -350,9 +512,11 @@ impl Tracker {
     }
 
     /// What was counted.
-    #[must_use]
-    pub const fn counters(&self) -> &Counters {
-        &self.common.counters
+    pub fn counters(&mut self) -> &Counters {
+        let common = &mut self.common;
+        common.counters.gaps = common.ledger.gaps;
+        common.counters.gap_bytes = common.ledger.gap_bytes;
+        &common.counters
     }
 
     /// What the parsers counted.
@@ -369,6 +533,7 @@ impl Common {
                 connection: connection.id,
                 side,
                 process: Arc::clone(&connection.process),
+                closed_ns: None,
             };
             self.ends.insert(&connection.tuple, connection.netns, end);
         }
@@ -380,7 +545,10 @@ impl Common {
             let Some(side) = connection.side() else {
                 continue;
             };
-            let other = self.ends.other(&connection.tuple, connection.netns);
+            connection.exchanges += 1;
+            let other = self
+                .ends
+                .other(&connection.tuple, connection.netns, connection.opened_ns);
             if side == Side::Client && other.is_some_and(|end| end.side == Side::Server) {
                 self.counters.exchanges_joined += 1;
                 continue;
@@ -409,24 +577,11 @@ impl Common {
             self.orders.push(Order::Ignore {
                 connection: connection.id,
             });
+            if connection.exchanges == 0 {
+                // This end gives no exchange. If the other one does, that is the record.
+                self.ends
+                    .remove(&connection.tuple, connection.netns, connection.id);
+            }
         }
-    }
-}
-
-fn subject<'a>(process: &'a Process, open: &Open) -> Subject<'a> {
-    // Ports below the ephemeral range serve; where the role is not known the local one is asked about.
-    let port = if open.role == Role::Client {
-        open.tuple.remote_port
-    } else {
-        open.tuple.local_port
-    };
-    Subject {
-        executable: &process.executable,
-        container: process
-            .container
-            .as_ref()
-            .map_or("", |container| container.id.as_str()),
-        cgroup: "",
-        port: Some(port),
     }
 }

@@ -17,11 +17,15 @@ impl Connection {
     /// Bytes of `direction` from stream offset `from` to `to` are missing.
     pub(super) fn miss(&mut self, direction: Direction, from: u64, to: u64) {
         let missing = to - from;
-        self.counters.gaps += 1;
-        self.counters.gap_bytes = self.counters.gap_bytes.saturating_add(missing);
+        let on_purpose = self.reader(direction).left_out_until.clamp(from, to) - from;
+        let left_out = on_purpose == missing;
+        let counters = &mut self.counters;
+        counters.left_out += u64::from(on_purpose > 0);
+        counters.left_out_bytes = counters.left_out_bytes.saturating_add(on_purpose);
+        counters.gaps += u64::from(!left_out);
+        counters.gap_bytes = counters.gap_bytes.saturating_add(missing - on_purpose);
         let limits = self.limits;
         let reader = self.reader(direction);
-        let left_out = to <= reader.left_out_until;
         reader.turn = false;
         reader.next = Some(to);
         reader.drop_tentative();

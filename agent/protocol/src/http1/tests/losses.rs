@@ -126,7 +126,12 @@ fn missing_bytes() {
     for (name, conversation, want) in cases {
         let played = conversation.clone().end().play();
         assert_eq!(played.lines(), *want, "{name}");
-        assert_eq!(played.counters.gaps, 1 + u64::from(*name == "both"), "{name}");
+        let counters = &played.counters;
+        let on_purpose = u64::from(*name == "chunks on purpose");
+        assert_eq!(counters.left_out, on_purpose, "{name}");
+        assert_eq!(counters.left_out_bytes, 107 * on_purpose, "{name}");
+        let stretches = 1 + u64::from(*name == "both");
+        assert_eq!(counters.gaps, stretches - on_purpose, "{name}");
     }
     let captured = Limits {
         body_bytes: 200,
