@@ -1,0 +1,311 @@
+//! What user space can tell the eBPF programs about single connections and processes: limits, skips, ignoring, filters.
+
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+
+use agent_common::{Counter, Direction, FilterAction, Mode, Role, Settings};
+use eastwatch_agent::loader::{self, Loaded, ProviderChoice};
+use eastwatch_agent::source::{Event, ebpf};
+use tests::can_capture;
+
+/// Both ends of one connection in one process: for each number on its standard input a request with so long a body, read to its end and
+/// answered, then a line on its standard output. What it did then is in the ring buffer, since records are made inside its system calls.
+const PEERS: &str = r#"
+import socket, sys
+listener = socket.socket(); listener.bind(("127.0.0.1", 0)); listener.listen()
+client = socket.create_connection(listener.getsockname()); server, _ = listener.accept()
+print(listener.getsockname()[1], flush=True)
+for line in sys.stdin:
+    n = int(line)
+    request = b"POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: %06d\r\n\r\n" % n + b"b" * n
+    client.sendall(request)
+    got = 0
+    while got < len(request): got += len(server.recv(65536))
+    server.sendall(b"HTTP/1.1 204 No Content\r\n\r\n"); client.recv(100)
+    print("done", flush=True)
+"#;
+/// Bytes of the request's head.
+const HEAD: u32 = 53;
+
+struct Peers {
+    child: Child,
+    input: ChildStdin,
+    output: BufReader<ChildStdout>,
+    port: u16,
+}
+
+impl Drop for Peers {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Peers {
+    fn start() -> Self {
+        let mut child = Command::new("python3")
+            .args(["-c", PEERS])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("python3 is installed");
+        let input = child.stdin.take().expect("piped");
+        let mut output = BufReader::new(child.stdout.take().expect("piped"));
+        let mut port = String::new();
+        output.read_line(&mut port).expect("the port");
+        Self {
+            child,
+            input,
+            output,
+            port: port.trim().parse().expect("a port"),
+        }
+    }
+
+    fn request(&mut self, body: u32) {
+        writeln!(self.input, "{body}").expect("the peers run");
+        let mut line = String::new();
+        self.output.read_line(&mut line).expect("the peers run");
+        assert_eq!(line, "done\n");
+    }
+}
+
+/// What came of one direction of one connection.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Seen {
+    captured: u32,
+    stands_for: u32,
+    first: Option<u32>,
+}
+
+struct Watch {
+    loaded: Loaded,
+    port: u16,
+    server: Option<u64>,
+}
+
+impl Watch {
+    /// Empties the ring; what the server's end received.
+    fn received(&mut self) -> Seen {
+        let mut seen = Seen::default();
+        while let Some(record) = self.loaded.ring.next() {
+            match ebpf::parse(&record) {
+                Some(Event::Open(open))
+                    if open.role == Role::Server && open.tuple.local_port == self.port =>
+                {
+                    self.server = Some(open.connection);
+                }
+                Some(Event::Chunk(chunk))
+                    if Some(chunk.connection) == self.server && chunk.direction == Direction::In =>
+                {
+                    seen.captured += chunk.data.len() as u32;
+                    seen.stands_for += chunk.length;
+                    seen.first.get_or_insert(chunk.offset);
+                }
+                Some(_) => {}
+                None => panic!("a record that is none"),
+            }
+        }
+        seen
+    }
+
+    fn set(&mut self, peers: &Peers, action: FilterAction) {
+        self.loaded
+            .filters
+            .set_pid(peers.child.id(), Some(action))
+            .expect("room");
+    }
+
+    /// Connections that a filter left out are judged again.
+    fn judge_again(&mut self, epoch: u32) {
+        self.loaded
+            .filters
+            .write_settings(settings(epoch))
+            .expect("writable");
+    }
+
+    fn order(&mut self, mode: Mode, argument: u32) {
+        let server = self.server.expect("announced");
+        self.loaded
+            .control
+            .order(server, Direction::In, mode, argument)
+            .expect("the map takes it");
+    }
+
+    fn count(&self, counter: Counter) -> u64 {
+        self.loaded.counters.read(counter).expect("readable").0
+    }
+}
+
+/// Only what is included: the node has other traffic.
+fn settings(epoch: u32) -> Settings {
+    Settings {
+        epoch,
+        turn_bytes_max: 65_536,
+        include_only: 1,
+        reserved: 0,
+    }
+}
+
+fn watch(provider: ProviderChoice, port: u16) -> Watch {
+    let options = loader::Options {
+        provider,
+        ring_bytes: 1 << 20,
+        settings: settings(1),
+        diagnostics: false,
+    };
+    let loaded = loader::load(&options).unwrap_or_else(|error| panic!("{error}"));
+    Watch {
+        loaded,
+        port,
+        server: None,
+    }
+}
+
+fn orders_are_obeyed(provider: ProviderChoice) {
+    let mut watch = watch(provider, 0);
+    let mut peers = Peers::start();
+    watch.port = peers.port;
+    watch.set(&peers, FilterAction::Include);
+    peers.request(5000);
+    let whole = watch.received();
+    assert_eq!((whole.captured, whole.stands_for), (HEAD + 5000, HEAD + 5000));
+
+    // Headers only: a limit for each turn, everything else reported as gone by.
+    watch.order(Mode::Limited, 100);
+    for _ in 0..2 {
+        peers.request(30_000);
+        let limited = watch.received();
+        assert_eq!((limited.captured, limited.stands_for), (100, HEAD + 30_000));
+    }
+    watch.order(Mode::Full, 0);
+    peers.request(7000);
+    let again = watch.received();
+    assert_eq!((again.captured, again.stands_for), (HEAD + 7000, HEAD + 7000));
+
+    // Skip all but the last ten bytes of the next request.
+    let next = again.first.expect("seen").wrapping_add(HEAD + 7000);
+    watch.order(Mode::SkipTo, next.wrapping_add(HEAD + 20_000 - 10));
+    peers.request(20_000);
+    let rest = watch.received();
+    assert_eq!(
+        (rest.captured, rest.first),
+        (10, Some(next.wrapping_add(HEAD + 20_000 - 10)))
+    );
+    peers.request(100);
+    assert_eq!(
+        watch.received().captured,
+        HEAD + 100,
+        "as before when the skip is over"
+    );
+
+    watch.order(Mode::Ignore, 0);
+    peers.request(100);
+    assert_eq!(watch.received(), Seen::default());
+    assert_eq!(watch.count(Counter::RingFull), 0);
+}
+
+fn filters_hold_until_the_epoch_changes(provider: ProviderChoice) {
+    let mut watch = watch(provider, 0);
+    let mut peers = Peers::start();
+    watch.port = peers.port;
+    peers.request(10);
+    assert_eq!(watch.received(), Seen::default(), "not included");
+    assert!(watch.count(Counter::Filtered) > 0);
+    watch.set(&peers, FilterAction::Include);
+    peers.request(10);
+    assert_eq!(
+        watch.received(),
+        Seen::default(),
+        "nobody said that filters changed"
+    );
+    watch.judge_again(2);
+    peers.request(10);
+    assert_eq!(watch.received().captured, HEAD + 10);
+
+    let mut other = Peers::start();
+    watch.port = other.port;
+    watch.set(&other, FilterAction::Include);
+    watch
+        .loaded
+        .filters
+        .set_port(other.port, Some(FilterAction::Exclude))
+        .expect("room");
+    other.request(10);
+    assert_eq!(watch.received(), Seen::default(), "exclusion wins");
+    watch.loaded.filters.clear().expect("writable");
+    watch
+        .loaded
+        .filters
+        .set_port(other.port, Some(FilterAction::Include))
+        .expect("room");
+    watch.judge_again(3);
+    other.request(10);
+    assert_eq!(watch.received().captured, HEAD + 10, "included by its port");
+}
+
+/// A control group of its own for a process, in the v2 hierarchy; gone with this value.
+struct Cgroup(PathBuf);
+
+impl Cgroup {
+    fn of(peers: &Peers) -> Self {
+        let root = ["/sys/fs/cgroup/unified", "/sys/fs/cgroup"]
+            .into_iter()
+            .map(Path::new)
+            .find(|root| root.join("cgroup.procs").exists())
+            .expect("a cgroup v2 hierarchy is mounted");
+        let path = root.join(format!("eastwatch-test-{}", peers.child.id()));
+        std::fs::create_dir(&path).expect("root may make control groups");
+        let cgroup = Self(path);
+        std::fs::write(cgroup.0.join("cgroup.procs"), peers.child.id().to_string())
+            .expect("root may move processes");
+        cgroup
+    }
+
+    /// What the programs see: the directory's inode number.
+    fn id(&self) -> u64 {
+        std::fs::metadata(&self.0).expect("it exists").ino()
+    }
+}
+
+impl Drop for Cgroup {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir(&self.0);
+    }
+}
+
+fn control_groups_are_filtered(provider: ProviderChoice) {
+    let mut watch = watch(provider, 0);
+    let mut peers = Peers::start();
+    let cgroup = Cgroup::of(&peers);
+    watch.port = peers.port;
+    watch
+        .loaded
+        .filters
+        .set_cgroup(cgroup.id(), Some(FilterAction::Include))
+        .expect("room");
+    peers.request(10);
+    assert_eq!(watch.received().captured, HEAD + 10);
+    // Before the group: a group with a process in it cannot be removed.
+    drop(peers);
+    drop(cgroup);
+}
+
+#[test]
+fn socket_tracepoints_obey() {
+    if can_capture() {
+        orders_are_obeyed(ProviderChoice::SockLength);
+        filters_hold_until_the_epoch_changes(ProviderChoice::SockLength);
+        control_groups_are_filtered(ProviderChoice::SockLength);
+    }
+}
+
+#[test]
+fn system_call_exits_obey() {
+    if can_capture() {
+        orders_are_obeyed(ProviderChoice::SyscallExit);
+        filters_hold_until_the_epoch_changes(ProviderChoice::SyscallExit);
+        control_groups_are_filtered(ProviderChoice::SyscallExit);
+    }
+}
