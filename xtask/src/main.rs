@@ -1,5 +1,6 @@
 //! `cargo xtask <verb>`: everything one does with this repository besides editing it. One file per verb.
 
+mod bench;
 mod build;
 mod build_ebpf;
 mod children;
@@ -51,6 +52,8 @@ enum Verb {
     Demo(demo::Arguments),
     /// Check everything: format, lints, dependency directions, licences, unit, property and live end-to-end tests.
     Test(test::Arguments),
+    /// Measure what Eastwatch costs: eBPF programs, a web server under load, memory, the crates' benchmarks.
+    Bench(bench::Arguments),
     /// Write golden files anew instead of comparing with them.
     Bless,
     /// Check licences, bans and sources with cargo-deny.
@@ -75,6 +78,7 @@ fn dispatch(verb: Verb) -> Result<()> {
         Verb::Run(arguments) => run::run(&workspace, &arguments),
         Verb::Demo(arguments) => demo::run(&workspace, &arguments),
         Verb::Test(arguments) => test::run(&workspace, &arguments),
+        Verb::Bench(arguments) => bench::run(&workspace, &arguments),
         Verb::Bless => test::bless(&workspace),
         Verb::Deny => deny::run(&workspace),
         Verb::Build { release } => build::run(&workspace, Profile::of(release)),

@@ -1,0 +1,114 @@
+//! `bench`: what Eastwatch costs. Measurements only: nothing here passes or fails, and every figure comes with its spread.
+//!
+//! Machines are shared and noisy. So what is compared is measured in alternating rounds, costs are CPU time or the kernel's own
+//! statistics rather than elapsed time wherever possible, and medians stand beside the smallest and the largest value.
+
+mod agent;
+mod collector;
+mod criterion;
+mod hooks;
+mod memory;
+mod nginx;
+mod process;
+mod programs;
+mod report;
+mod server;
+mod statistics;
+mod traffic;
+
+use anyhow::{Context, Result};
+use clap::{Args, ValueEnum};
+
+use crate::bench::report::{Format, Report, Section};
+use crate::workspace::{Profile, Workspace};
+use crate::{build, preflight};
+
+#[derive(Debug, Args)]
+pub struct Arguments {
+    /// What to measure.
+    #[arg(value_enum, default_value_t = Subject::All)]
+    subject: Subject,
+
+    /// How to print it.
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    output: Format,
+
+    /// Rounds of what is repeated: pairs with and without the agent, rounds of each kind of traffic.
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    rounds: u32,
+
+    /// Seconds of load in each round of `nginx`.
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    seconds: u64,
+
+    /// Take the binaries as they are instead of building them first.
+    #[arg(long)]
+    no_build: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Subject {
+    /// The crates' own benchmarks: parsing, learning, merging.
+    Criterion,
+    /// Nanoseconds that each eBPF program takes per call, by kind of traffic.
+    Hooks,
+    /// nginx under load with and without the agent: CPU per request, requests per second.
+    Nginx,
+    /// Resident memory of the agent, idle and with 10,000 connections.
+    Memory,
+    /// Everything.
+    All,
+}
+
+/// What every measurement needs to know.
+#[derive(Debug)]
+struct Plan<'a> {
+    workspace: &'a Workspace,
+    rounds: u32,
+    seconds: u64,
+}
+
+/// Measures one subject.
+type Measure = fn(&Plan<'_>) -> Result<Vec<Section>>;
+
+pub fn run(workspace: &Workspace, arguments: &Arguments) -> Result<()> {
+    let chosen = |subject| arguments.subject == subject || arguments.subject == Subject::All;
+    let live = [Subject::Hooks, Subject::Nginx, Subject::Memory]
+        .into_iter()
+        .any(chosen);
+    if live {
+        preflight::check()?;
+        if !arguments.no_build {
+            build::run(workspace, Profile::Release)?;
+        }
+    }
+    let plan = Plan {
+        workspace,
+        rounds: arguments.rounds,
+        seconds: arguments.seconds,
+    };
+    let measurements: [(Subject, Measure); 4] = [
+        (Subject::Criterion, criterion::measure),
+        (Subject::Hooks, hooks::measure),
+        (Subject::Memory, memory::measure),
+        (Subject::Nginx, nginx::measure),
+    ];
+    let mut report = Report::of_this_machine()?;
+    for (subject, measure) in measurements {
+        if chosen(subject) {
+            let sections = measure(&plan).with_context(|| format!("measuring {subject:?}"))?;
+            // As they come: the next measurement may take minutes, or fail.
+            if arguments.output == Format::Table {
+                for section in &sections {
+                    print!("{section}");
+                }
+            }
+            report.sections.extend(sections);
+        }
+    }
+    match arguments.output {
+        Format::Table => println!("{}", report.conditions()),
+        Format::Json => println!("{}", serde_json::to_string_pretty(&report)?),
+    }
+    Ok(())
+}

@@ -1,0 +1,75 @@
+//! nginx as the server that is watched: one worker, one small file, connections that stay open.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt;
+use std::process::Command;
+
+use anyhow::{Context, Result};
+use tempfile::TempDir;
+
+use crate::bench::process::Process;
+use crate::command;
+use crate::daemons::free_address;
+
+/// Bytes of the file.
+const FILE_BYTES: usize = 512;
+/// Connections that the worker accepts.
+const CONNECTIONS_MAX: usize = 16_384;
+
+/// A running nginx.
+#[derive(Debug)]
+pub struct Server {
+    pub process: Process,
+    pub address: SocketAddr,
+    _directory: TempDir,
+}
+
+/// Path of the file on the server.
+pub const PATH: &str = "/static/item.txt";
+
+impl Server {
+    pub fn start() -> Result<Self> {
+        let directory = tempfile::Builder::new()
+            .prefix("eastwatch-bench-")
+            .tempdir()
+            .context("creating a temporary directory")?;
+        let home = directory.path();
+        // The worker is not root and must get through to the file.
+        fs::set_permissions(home, fs::Permissions::from_mode(0o711))
+            .context("opening the directory to nginx")?;
+        fs::create_dir_all(home.join("html/static")).context("making nginx's directory")?;
+        fs::write(
+            home.join("html").join(PATH.trim_start_matches('/')),
+            "x".repeat(FILE_BYTES),
+        )
+        .context("writing the file to serve")?;
+        let address = free_address()?;
+        let here = home.display();
+        // Without sendfile, as nginx is when nobody configures it: the body passes through memory and is captured.
+        let configuration = format!(
+            "daemon off;\nuser nobody nogroup;\nworker_processes 1;\npid {here}/nginx.pid;\nerror_log stderr notice;\n\
+             events {{ worker_connections {CONNECTIONS_MAX}; }}\n\
+             http {{\n  access_log off;\n  keepalive_requests 1000000000;\n  keepalive_timeout 1h;\n  \
+             open_file_cache max=16;\n  server {{ listen {address} backlog=4096; root {here}/html; }}\n}}\n"
+        );
+        let file = home.join("nginx.conf");
+        fs::write(&file, configuration).with_context(|| format!("writing {}", file.display()))?;
+        let program = command::find_program("nginx")
+            .context("nginx is not installed; run `cargo xtask setup --tests`")?;
+        let mut nginx = Command::new(program);
+        nginx.args(["-e", "stderr", "-p"]).arg(home).arg("-c").arg(file);
+        let ready = |line: &str| line.contains("start worker process").then_some(());
+        let (process, ()) = Process::start("nginx", &nginx, ready)?;
+        Ok(Self {
+            process,
+            address,
+            _directory: directory,
+        })
+    }
+
+    /// What to ask for.
+    pub fn url(&self) -> String {
+        format!("http://{}{PATH}", self.address)
+    }
+}
