@@ -28,6 +28,8 @@ use crate::tracker::{Limits, Order, Tracker};
 
 /// Records taken in one round before orders are given and timers looked at.
 const ROUND_RECORDS_MAX: usize = 65_536;
+/// How long records are still taken after the order to stop, should they come faster than they are handled.
+const STOP_DRAIN_MAX: Duration = Duration::from_secs(2);
 /// How often the status is published.
 const PUBLISH_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -147,6 +149,7 @@ impl Capture {
         let interval = Duration::from_millis(self.config.collector.interval_ms);
         let mut handed_over = Instant::now();
         let mut published = Instant::now();
+        let mut stop_by = None;
         loop {
             let stopping = stop.load(Ordering::Acquire);
             let drained = self.round();
@@ -162,11 +165,21 @@ impl Capture {
                 handed_over = Instant::now();
                 self.hand_over();
             }
-            if drained == ROUND_RECORDS_MAX {
-                continue;
-            }
+            let more = drained == ROUND_RECORDS_MAX;
             if stopping {
+                let stop_by = *stop_by.get_or_insert_with(|| Instant::now() + STOP_DRAIN_MAX);
+                if more && Instant::now() < stop_by {
+                    continue;
+                }
+                if more {
+                    tracing::warn!(
+                        "stopped with records left in the ring buffer: they came faster than they were handled"
+                    );
+                }
                 break;
+            }
+            if more {
+                continue;
             }
             std::thread::park_timeout(self.config.drain_interval());
         }
