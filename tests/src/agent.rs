@@ -64,10 +64,7 @@ impl Agent {
                 "EASTWATCH_AGENT__CAPTURE__RING_BYTES",
                 options.ring_bytes.to_string(),
             )
-            .env(
-                "EASTWATCH_AGENT__CAPTURE__DRAIN_MS",
-                options.drain_ms.to_string(),
-            )
+            .env("EASTWATCH_AGENT__CAPTURE__DRAIN_MS", options.drain_ms.to_string())
             .envs(options.env.iter().cloned());
         command
     }

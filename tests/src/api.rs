@@ -105,13 +105,14 @@ impl Api {
         serde_json::from_slice(&response.body).unwrap()
     }
 
-    /// All rows of a list, page by page.
+    /// All rows of a list, with a filter after `?` if any, page by page.
     #[must_use]
     pub fn all(&self, list: &str) -> Vec<Value> {
         let mut rows = Vec::new();
         let mut cursor = String::new();
         loop {
-            let page = self.get(&format!("/api/v1/{list}?limit=1000{cursor}"));
+            let joint = if list.contains('?') { '&' } else { '?' };
+            let page = self.get(&format!("/api/v1/{list}{joint}limit=1000{cursor}"));
             rows.extend(page["items"].as_array().unwrap().iter().cloned());
             match page["next"].as_str() {
                 Some(next) => cursor = format!("&cursor={next}"),

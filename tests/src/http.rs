@@ -79,6 +79,12 @@ impl Client {
         self.response(request.starts_with("HEAD "))
     }
 
+    /// Reads exactly so many bytes, whatever they are.
+    pub fn read_raw(&mut self, buffer: &mut [u8]) {
+        let bytes = self.exactly(buffer.len());
+        buffer.copy_from_slice(&bytes);
+    }
+
     /// Half-closes: nothing more is sent.
     pub fn finish_sending(&self) {
         self.stream.shutdown(std::net::Shutdown::Write).unwrap();

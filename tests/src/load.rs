@@ -4,11 +4,15 @@ use std::net::SocketAddr;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
+use std::time::Duration;
 
 use crate::http::Client;
 
 /// Threads that send. Few, so that what is measured gets its share of the processors.
 const THREADS: usize = 4;
+
+/// Between the rounds of [`Load::busy`].
+const PAUSE: Duration = Duration::from_millis(20);
 
 /// Connections that stay open between bursts.
 #[derive(Debug)]
@@ -57,6 +61,23 @@ impl Load {
         (first, self.next())
     }
 
+    /// Each connection in turn sends one request for each path, with `between` after them. Gives the sequence numbers used, as [`Self::run`].
+    ///
+    /// # Panics
+    /// As [`Self::run`].
+    pub fn one_by_one(&self, paths: &[&str], mut between: impl FnMut()) -> (u64, u64) {
+        let first = self.next();
+        for connections in &self.threads {
+            for client in connections.lock().unwrap().iter_mut() {
+                for path in paths {
+                    self.round(std::slice::from_mut(client), path);
+                }
+                between();
+            }
+        }
+        (first, self.next())
+    }
+
     /// Keeps all connections busy while `work` runs. Gives its result.
     pub fn busy<T>(&self, path: &str, work: impl FnOnce() -> T) -> T {
         let stop = AtomicBool::new(false);
@@ -67,6 +88,8 @@ impl Load {
                     let mut connections = connections.lock().unwrap();
                     while !stop.load(Ordering::SeqCst) {
                         self.round(&mut connections, path);
+                        // As an application does that has something else to do as well.
+                        thread::sleep(PAUSE);
                     }
                 });
             }

@@ -11,9 +11,10 @@ use crate::collector::Collector;
 use crate::process::Process;
 use crate::wait::until;
 
-/// Every exchange is a row; the tests' own questions to the collector are not looked at. Responses may name themselves.
+/// Every exchange is a row; the tests' own questions to the collector are left out, both ends of them. Responses may name
+/// themselves. `API_PORT` becomes the collector's.
 pub const UNLIMITED: &str = "[calls]\nbudget = \"unlimited\"\n[headers]\nrequest = [\"content-type\", \"user-agent\"]\n\
-    response = [\"content-type\", \"x-seq\"]\n[[filter.exclude]]\nexecutable = \"eastwatch-collector\"\n";
+    response = [\"content-type\", \"x-seq\"]\n[[filter.exclude]]\nport = API_PORT\n";
 
 /// How both are configured.
 #[derive(Clone, Debug)]
@@ -93,6 +94,28 @@ impl Node {
         }
     }
 
+    /// As [`Self::until_stored`], of rows with this path.
+    ///
+    /// # Panics
+    /// Their number stopped growing before.
+    pub fn until_path(&self, port: u16, path: &str, count: u64) {
+        let mut stored = 0;
+        while stored < count {
+            let what = format!("more than {stored} of {count} calls of {path} on port {port} are stored");
+            stored = until(&what, || {
+                let calls = self.api().all(&format!("calls?path={path}"));
+                let of_server = format!(":{port}");
+                let here = |call: &&serde_json::Value| {
+                    call["server_address"]
+                        .as_str()
+                        .is_some_and(|address| address.ends_with(&of_server))
+                };
+                let now = calls.iter().filter(here).count() as u64;
+                (now > stored).then_some(now)
+            });
+        }
+    }
+
     /// Ends the agent, which hands over everything that it knows; nothing is stored later. Gives how long it took.
     ///
     /// # Panics
@@ -132,6 +155,18 @@ impl Node {
     #[must_use]
     pub fn spawn(&self, name: &str, command: &std::process::Command) -> Process {
         Process::start(name, self.directory(), command)
+    }
+}
+
+/// A test that fails says what the agent counted.
+impl Drop for Node {
+    fn drop(&mut self) {
+        if std::thread::panicking()
+            && let Ok(response) = crate::http::get(self.agent.metrics, "/metrics")
+        {
+            let counted = crate::Metrics::parse(&response.text()).nonzero_events();
+            eprintln!("--- the agent counted: {counted}");
+        }
     }
 }
 

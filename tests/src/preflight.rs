@@ -33,7 +33,10 @@ fn decide(reasons: &[&str]) -> bool {
         return true;
     }
     let reasons = reasons.join(", ");
-    assert!(std::env::var_os("CI").is_none(), "must run where CI runs: {reasons}");
+    assert!(
+        std::env::var_os("CI").is_none(),
+        "must run where CI runs: {reasons}"
+    );
     println!("skipped: {reasons}");
     false
 }

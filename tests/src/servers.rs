@@ -141,7 +141,7 @@ http {{ access_log off; sendfile on; keepalive_requests 1000000; client_max_body
  client_body_temp_path {home}/body; proxy_temp_path {home}/proxy; fastcgi_temp_path {home}/fastcgi;
  uwsgi_temp_path {home}/uwsgi; scgi_temp_path {home}/scgi;
  server {{ listen 127.0.0.1:{port}; root {root};
-  location = /status/empty {{ return 204; }}
+  location = /status/health {{ return 204; }}
   location = /upload {{ proxy_pass http://127.0.0.1:{port}/upload/sink; }}
   location = /upload/sink {{ return 201 \"stored\\n\"; }}
  }} }}\n",
@@ -178,13 +178,15 @@ LoadModule alias_module /usr/lib/apache2/modules/mod_alias.so
 User nobody\nGroup nogroup\nStartServers 1\nThreadsPerChild 16\nMaxRequestWorkers 32\nKeepAlive On\nMaxKeepAliveRequests 0
 DefaultRuntimeDir {home}\nMutex pthread
 DocumentRoot \"{root}\"\n<Directory \"{root}\">\nRequire all granted\n</Directory>
-Redirect 204 /status/empty\n",
+Redirect 204 /status/health\n",
         home = home.display(),
         root = root.display(),
     );
     fs::write(home.join("httpd.conf"), configuration).unwrap();
     let mut command = Command::new(program("apache2").unwrap());
-    command.args(["-D", "FOREGROUND", "-f"]).arg(home.join("httpd.conf"));
+    command
+        .args(["-D", "FOREGROUND", "-f"])
+        .arg(home.join("httpd.conf"));
     let mut process = Process::start("apache", directory, &command);
     process.until_line("is ready", |line| {
         line.contains("resuming normal operations").then_some(())

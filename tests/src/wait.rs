@@ -26,7 +26,11 @@ pub fn until_within<T>(deadline: Duration, what: &str, mut look: impl FnMut() ->
         if let Some(found) = look() {
             return found;
         }
-        assert!(Instant::now() < end, "not within {} s: {what}", deadline.as_secs());
+        assert!(
+            Instant::now() < end,
+            "not within {} s: {what}",
+            deadline.as_secs()
+        );
         std::thread::sleep(INTERVAL);
     }
 }

@@ -21,7 +21,7 @@ struct Seen {
     response_body_bytes: u64,
 }
 
-/// A request that every server of the matrix answers.
+/// A request that the server answers. Its path is of words that the catalog knows for parts of routes, so rows show it as it is.
 #[derive(Clone, Copy, Debug)]
 struct Ask {
     method: &'static str,
@@ -41,7 +41,7 @@ const PROGRAMS: [Ask; 7] = [
     ask("POST", "/echo", 1000),
     ask("POST", "/echo", 200_000),
     ask("PUT", "/echo", 10),
-    ask("GET", "/nothing", 0),
+    ask("GET", "/orders", 0),
 ];
 
 /// Of the servers of files.
@@ -50,8 +50,8 @@ const FILES: [Ask; 6] = [
     ask("HEAD", "/echo", 0),
     ask("GET", "/static/hello", 0),
     ask("GET", "/large", 0),
-    ask("GET", "/status/empty", 0),
-    ask("GET", "/nothing", 0),
+    ask("GET", "/status/health", 0),
+    ask("GET", "/orders", 0),
 ];
 
 fn text(output: &Output) -> String {
@@ -105,7 +105,8 @@ fn curl(server: &Server, asks: &[Ask]) -> Vec<Seen> {
                 method: ask.method,
                 path: ask.path.to_owned(),
                 status: status.try_into().unwrap(),
-                request_bytes: Some(request + upload),
+                // With a body, curl counts as much of it as went out together with the head.
+                request_bytes: (upload == 0).then_some(request),
                 // The framing of chunks is not among what curl counts.
                 response_bytes: (ask.path != "/chunked").then_some(header + download),
                 request_body_bytes: upload,
@@ -127,7 +128,10 @@ fn wget(server: &Server, asks: &[Ask]) -> Vec<Seen> {
         command.arg(format!("http://{}{}", server.address, ask.path));
         let output = command.output().unwrap();
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        let status = said.split("HTTP/1.").nth(1).and_then(|line| line.split(' ').nth(1));
+        let status = said
+            .split("HTTP/1.")
+            .nth(1)
+            .and_then(|line| line.split(' ').nth(1));
         Seen {
             client: "wget",
             method: ask.method,
@@ -150,7 +154,12 @@ fn wget(server: &Server, asks: &[Ask]) -> Vec<Seen> {
 fn scripted(client: &'static str, mut command: Command, server: &Server, asks: &[Ask]) -> Vec<Seen> {
     let list: Vec<String> = asks
         .iter()
-        .map(|ask| format!("{} http://{}{} {}", ask.method, server.address, ask.path, ask.body))
+        .map(|ask| {
+            format!(
+                "{} http://{}{} {}",
+                ask.method, server.address, ask.path, ask.body
+            )
+        })
         .collect();
     let output = text(&command.arg(list.join(";")).output().unwrap());
     assert_eq!(output.lines().count(), asks.len(), "{output}");
@@ -242,12 +251,7 @@ fn matrix(provider: &str, clients: &[Client], start: &[fn(&Node) -> Server]) {
         } else {
             &PROGRAMS
         };
-        // A path is text from its third call on, unless it is of known words; after this every path is.
-        let words: Vec<Ask> = asks
-            .iter()
-            .flat_map(|ask| [Ask { body: 0, method: "GET", ..*ask }; 3])
-            .collect();
-        let mut calls = curl(server, &words);
+        let mut calls = Vec::new();
         for client in clients {
             calls.extend(client(server, asks));
         }
@@ -269,12 +273,7 @@ fn matrix(provider: &str, clients: &[Client], start: &[fn(&Node) -> Server]) {
             calls.len()
         );
         assert_eq!(calls.len(), seen.len(), "{}", server.name);
-        let learnt = seen.len() - clients.len() * seen.len() / (clients.len() + 3);
-        for (number, (seen, call)) in seen.iter().zip(&calls).enumerate() {
-            if number < learnt && call.path != seen.path {
-                assert!(call.path.contains('{'), "{}", call.row);
-                continue;
-            }
+        for (seen, call) in seen.iter().zip(&calls) {
             compare(server, seen, call);
         }
     }
