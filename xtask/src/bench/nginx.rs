@@ -1,7 +1,7 @@
 //! `nginx`: a web server under load, with and without the agent.
 //!
-//! Load generator, server, agent and collector share the machine's processors, as they do on a node. Every exchange is seen at both
-//! of its ends, the load generator's and the server's.
+//! Load generator, server, agent and collector share the machine's processors, as they do on a node. Both ends of every exchange are
+//! there, the load generator's and the server's; the agent gives it out once.
 
 use std::process::Command;
 use std::thread;
@@ -22,8 +22,6 @@ use crate::command;
 const CONNECTIONS: u32 = 32;
 /// Seconds of load before each measurement.
 const WARM_UP_SECONDS: u64 = 1;
-/// Ends of each exchange on this machine.
-const ENDS: f64 = 2.0;
 
 const CPU_RATIO_MAX: f64 = 1.08;
 const RATE_RATIO_MIN: f64 = 0.93;
@@ -110,8 +108,8 @@ pub fn measure(plan: &Plan<'_>) -> Result<Vec<Section>> {
         name: "nginx under load, with the agent / without".into(),
         explanation: format!(
             "wrk with {CONNECTIONS} keep-alive connections against one nginx worker that serves a small file, {} s a round; pairs \
-             in alternating order. CPU is user and system time a request. The agent sees each exchange twice, at wrk's end and at \
-             nginx's. Median (least … most).",
+             in alternating order. CPU is user and system time a request. Both ends of each exchange are on this machine. wrk reports \
+             a few requests less than it sent. Median (least … most).",
             plan.seconds
         ),
         columns: vec![
@@ -208,7 +206,7 @@ fn rows(measured: &[Vec<Watched>]) -> Vec<Vec<Cell>> {
         ("collector CPU, µs a request", |one| {
             one.load.us_per_request(one.collector)
         }),
-        ("exchanges seen / 2 × requests", |one| one.seen),
+        ("exchanges seen / requests", |one| one.seen),
     ];
     figures
         .into_iter()
@@ -276,7 +274,7 @@ fn watched(plan: &Plan<'_>, server: &Server, variant: &Variant) -> Result<Watche
         load,
         agent: agent.process.cpu()?.saturating_sub(agent_before),
         collector: time_of(collector.as_ref())?.saturating_sub(collector_before),
-        seen: (after.exchanges - before.exchanges) as f64 / (ENDS * load.requests),
+        seen: (after.exchanges - before.exchanges) as f64 / load.requests,
         lost_records: after.counted("kernel", "ring_full") - before.counted("kernel", "ring_full"),
     })
 }
