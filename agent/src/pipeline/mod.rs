@@ -6,6 +6,7 @@ pub mod edges;
 mod message;
 
 use std::hash::{Hash, Hasher};
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use catalog::{ApiKey, NodeCatalog, Observation, path_of_target};
@@ -269,24 +270,67 @@ fn workload_name(process: Option<&Arc<Process>>) -> String {
         .unwrap_or_default()
 }
 
+/// How an edge names an end that is not on this node. Addresses of the private ranges are machines one knows; the public ones are
+/// too many and change too often to be ends of their own: callers from there are one, servers there are told apart by the host that
+/// was asked for.
+fn edge_address(address: IpAddr, host: Option<&str>) -> String {
+    let private = match address.to_canonical() {
+        IpAddr::V4(v4) => v4.is_private() || v4.is_loopback() || v4.is_link_local() || is_shared(v4),
+        IpAddr::V6(v6) => v6.is_unique_local() || v6.is_loopback() || v6.is_unicast_link_local(),
+    };
+    match host {
+        _ if private => address.to_string(),
+        Some("") => address.to_string(),
+        Some(_) | None => EXTERNAL.to_owned(),
+    }
+}
+
+/// 100.64.0.0/10 (RFC 6598), which clusters use for pods.
+fn is_shared(address: Ipv4Addr) -> bool {
+    matches!(address.octets(), [100, 64..=127, _, _])
+}
+
+/// Stands for all public addresses in edges.
+const EXTERNAL: &str = "external";
+
 fn edge_key(call: &Call, host: &str) -> EdgeKey {
     let client = client_process(call);
     let server = server_process(call);
-    let address = |here: Option<&Arc<Process>>, address: std::net::IpAddr| {
-        if here.is_some() {
-            String::new()
-        } else {
-            address.to_string()
-        }
-    };
+    let unless_here =
+        |here: Option<&Arc<Process>>, address: String| if here.is_some() { String::new() } else { address };
     EdgeKey {
         client_workload: workload_name(client),
         server_workload: workload_name(server),
-        client_address: address(client, call.client.ip()),
-        server_address: address(server, call.server.ip()),
+        client_address: unless_here(client, edge_address(call.client.ip(), None)),
+        server_address: unless_here(server, edge_address(call.server.ip(), Some(host))),
         server_port: call.server.port(),
         host: host.to_owned(),
         server_side: call.side == Side::Server,
         protocol: call.exchange.request.version.name(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn public_addresses_are_one_end_of_edges() {
+        for (address, host, expect) in [
+            ("10.1.2.3", None, "10.1.2.3"),
+            ("100.64.3.4", None, "100.64.3.4"),
+            ("::ffff:192.168.0.9", None, "::ffff:192.168.0.9"),
+            ("fd00::1", Some("api"), "fd00::1"),
+            ("203.0.113.7", None, "external"),
+            ("2001:db8::1", None, "external"),
+            ("203.0.113.7", Some("api.example.com"), "external"),
+            ("203.0.113.7", Some(""), "203.0.113.7"),
+        ] {
+            assert_eq!(
+                edge_address(address.parse().unwrap(), host),
+                expect,
+                "{address} {host:?}"
+            );
+        }
     }
 }
