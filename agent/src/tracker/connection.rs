@@ -381,6 +381,9 @@ impl Connection {
                 .place(*end)
                 .is_none_or(|end| end <= stream.next().max(stream.skip_to))
         };
+        if !matches!(self.http, Parser::Awake(_)) {
+            return true;
+        }
         close.unread == 0 && !self.holds() && self.streams.iter().zip(&close.end).all(complete)
     }
 

@@ -9,6 +9,8 @@ mod ends;
 mod judge;
 mod leftover;
 mod stream;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};

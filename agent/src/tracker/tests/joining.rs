@@ -1,0 +1,117 @@
+//! Both ends of a connection on one node.
+
+use super::*;
+
+const NAT: u8 = 77;
+
+#[test]
+fn a_call_seen_at_both_ends_is_recorded_at_the_servers() {
+    let mut desk = Desk::new();
+    desk.play(&Talk::new(1).call("a", 1).call("b", 3).close().records);
+    assert_eq!(
+        desk.lines(),
+        ["Server shop>stock /a 201", "Server shop>stock /b 201"]
+    );
+    let call = &desk.calls[0];
+    assert_eq!(
+        (call.client.to_string(), call.server.to_string()),
+        ("10.0.0.1:40001".to_owned(), "10.0.0.2:80".to_owned())
+    );
+    assert_eq!(desk.tracker.counters().exchanges_joined, 2);
+    assert_eq!(desk.tracker.connections(), 0);
+}
+
+#[test]
+fn one_end_alone_is_the_record() {
+    let talk = Talk::new(1).call("a", 2).close().clone();
+    for (socket, expect) in [
+        (&talk.client, "Client shop>- /a 201"),
+        (&talk.server, "Server ->stock /a 201"),
+    ] {
+        let mut desk = Desk::new();
+        desk.play(&talk.of(socket));
+        assert_eq!(desk.lines(), [expect]);
+    }
+}
+
+#[test]
+fn what_is_not_one_connection_is_not_joined() {
+    type Change = fn(&mut Talk);
+    let loopback: Change = |talk| {
+        let address = std::net::Ipv4Addr::LOCALHOST.to_ipv6_mapped().octets();
+        for tuple in [&mut talk.client.tuple, &mut talk.server.tuple] {
+            (tuple.local, tuple.remote) = (address, address);
+        }
+    };
+    let other_netns: Change = |talk| talk.server.owner.netns = 2;
+    let service_address: Change = |talk| talk.client.tuple.remote = v4(NAT);
+    let masqueraded: Change = |talk| talk.server.tuple.remote = v4(NAT);
+    let cases: [(&str, &[Change], usize); 5] = [
+        ("loopback", &[loopback], 1),
+        ("loopback of two namespaces", &[loopback, other_netns], 2),
+        ("two namespaces", &[other_netns], 1),
+        ("service address", &[service_address], 2),
+        ("masqueraded client", &[masqueraded], 2),
+    ];
+    for (name, changes, records) in cases {
+        let mut talk = Talk::new(1);
+        for change in changes {
+            change(&mut talk);
+        }
+        let mut desk = Desk::new();
+        desk.play(&talk.call("a", 1).close().records);
+        assert_eq!(desk.calls.len(), records, "{name}");
+    }
+}
+
+#[test]
+fn the_end_of_an_earlier_connection_between_the_same_addresses_says_nothing() {
+    let mut desk = Desk::new();
+    let first = Talk::new(1).call("a", 1).close().clone();
+    desk.play(&first.records);
+    // The same ports again at once; the server's end is not seen this time.
+    let mut second = Talk::new(1);
+    second.time_ns = first.time_ns + 1000;
+    second.client.id += 100;
+    second.server.id += 100;
+    second.call("b", 1);
+    desk.play(&second.of(&second.client));
+    assert_eq!(desk.lines(), ["Server shop>stock /a 201", "Client shop>- /b 201"]);
+}
+
+#[test]
+fn a_client_that_reads_after_the_server_closed_is_joined() {
+    let mut talk = Talk::new(1);
+    talk.call("a", 1);
+    let (mut slow, mut rest): (Vec<_>, Vec<_>) = talk
+        .records
+        .iter()
+        .cloned()
+        .partition(|record| record.connection() == talk.client.id);
+    rest.push(talk.server.close(talk.time_ns));
+    slow.push(talk.client.close(talk.time_ns));
+    let mut desk = Desk::new();
+    // The client's announcement and request come first, its reading last.
+    desk.play(&slow[..2]).play(&rest).play(&slow[2..]);
+    assert_eq!(desk.lines(), ["Server shop>stock /a 201"]);
+    desk.tick(10_000_000_000);
+    assert_eq!(desk.tracker.common.ends.len(), (0, 0), "and then forgotten");
+}
+
+#[test]
+fn an_end_that_speaks_no_http_leaves_the_record_to_the_other() {
+    let mut talk = Talk::new(1);
+    talk.call("a", 1).close();
+    let mut desk = Desk::new();
+    // At the server's end the bytes are rubbish: a proxy in between, say.
+    for record in &mut talk.records {
+        if let Record::Chunk(chunk, data) = record
+            && chunk.connection == talk.server.id
+        {
+            data.fill(b'\0');
+        }
+    }
+    desk.play(&talk.records);
+    assert_eq!(desk.lines(), ["Client shop>- /a 201"]);
+    assert_eq!(desk.tracker.counters().connections_other_protocol, 1);
+}
