@@ -41,14 +41,13 @@ pub struct Piece {
     pub reserved: [u8; 2],
 }
 
+/// Writes the header of a record in which nothing is captured yet.
+///
+/// # Safety
+/// `header` must be valid for writes; it may be uninitialised.
 #[inline(always)]
-fn fill<const N: usize>(piece: &Piece) -> bool {
-    let Some(mut record) = EVENTS.reserve_bytes(size_of::<ChunkHeader>() + N, 0) else {
-        return false;
-    };
-    let start = record.as_mut_ptr();
-    let header = start.cast::<ChunkHeader>();
-    // SAFETY: the reservation holds a header (ring records are eight-byte aligned) and N bytes.
+pub unsafe fn describe(header: *mut ChunkHeader, piece: &Piece) {
+    // SAFETY: by the caller.
     unsafe {
         (*header).kind = Kind::Chunk as u8;
         (*header).direction = piece.direction;
@@ -61,6 +60,19 @@ fn fill<const N: usize>(piece: &Piece) -> bool {
         (*header).offset = piece.offset;
         (*header).length = piece.length;
         (*header).reserved2 = 0;
+    }
+}
+
+#[inline(always)]
+fn fill<const N: usize>(piece: &Piece) -> bool {
+    let Some(mut record) = EVENTS.reserve_bytes(size_of::<ChunkHeader>() + N, 0) else {
+        return false;
+    };
+    let start = record.as_mut_ptr();
+    let header = start.cast::<ChunkHeader>();
+    // SAFETY: the reservation holds a header (ring records are eight-byte aligned) and N bytes.
+    unsafe {
+        describe(header, piece);
         if N > 0 {
             // Clamped, hidden from the optimiser, then masked: the form of a bound that the verifiers of all kernels accept.
             let wanted = u64::from(piece.bytes);

@@ -14,6 +14,7 @@ mod connection;
 mod count;
 mod emit;
 mod filter;
+mod gather;
 mod kernel;
 mod lifecycle;
 mod maps;
