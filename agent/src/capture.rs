@@ -22,7 +22,7 @@ use crate::export::{ExportMonitor, Outbox, PolicyState};
 use crate::loader::{self, Loaded};
 use crate::pipeline::Pipeline;
 use crate::source::ebpf;
-use crate::status::{CounterRow, ExportRow, ProgramRow, ProviderRow, Published, Status};
+use crate::status::{CounterRow, ExportRow, ProgramRow, ProviderRow, Published, Rows, Status};
 use crate::tap::Taps;
 use crate::tracker::{Limits, Order, Tracker};
 
@@ -331,51 +331,18 @@ impl Capture {
     }
 
     fn counters(&mut self) -> Vec<CounterRow> {
-        let row = |stage: &str, name: &str, events: u64, bytes: u64, meaning: &str, loss: bool| CounterRow {
-            stage: stage.to_owned(),
-            name: name.to_owned(),
-            events,
-            bytes,
-            meaning: meaning.to_owned(),
-            loss,
-        };
-        let mut rows = Vec::new();
+        let mut rows = Rows::default();
         for counter in Counter::ALL {
             match self.loaded.counters.read(counter) {
-                Ok((events, bytes)) => {
-                    rows.push(row(
-                        "kernel",
-                        counter.name(),
-                        events,
-                        bytes,
-                        counter.explanation(),
-                        counter.is_loss(),
-                    ));
-                }
+                Ok((events, bytes)) => rows.kernel(counter, events, bytes),
                 Err(_) => self.kernel_counters_unreadable += 1,
             }
         }
-        let tracker = self
-            .tracker
-            .counters()
-            .named()
-            .map(|(name, count)| (name, count, is_tracker_loss(name)));
-        rows.extend(tracker.map(|(name, count, loss)| row("tracker", name, count, 0, "", loss)));
-        let protocol = self.tracker.protocol_counters().named();
-        rows.extend(
-            protocol.map(|(name, count)| row("protocol", name, count, 0, "", is_protocol_loss(name))),
-        );
-        rows.extend(
-            self.attribution
-                .counters()
-                .iter()
-                .map(|(name, count)| row("attribution", name, count, 0, "", false)),
-        );
-        rows.extend(self.pipeline.drops().into_iter().map(|(stage, name, count)| {
-            // Counted in the minutes whatever the budget; a row not sent is no loss but a choice.
-            row(stage, name, count, 0, "", true)
-        }));
-        rows
+        rows.stage("tracker", self.tracker.counters().explained());
+        rows.stage("protocol", self.tracker.protocol_counters().explained());
+        rows.stage("attribution", self.attribution.counters().explained());
+        rows.pipeline(self.pipeline.drops());
+        rows.finish()
     }
 }
 
@@ -415,37 +382,6 @@ fn settings(config: &Config, policy: &CapturePolicy, epoch: u32) -> Settings {
         include_only: 0,
         reserved: 0,
     }
-}
-
-fn is_tracker_loss(name: &str) -> bool {
-    matches!(
-        name,
-        "connections_beyond_limit"
-            | "connections_idle"
-            | "chunks_unoriented"
-            | "gaps"
-            | "gap_bytes"
-            | "records_invalid"
-    )
-}
-
-fn is_protocol_loss(name: &str) -> bool {
-    matches!(
-        name,
-        "responses_without_request"
-            | "requests_without_head"
-            | "responses_without_head"
-            | "requests_without_response"
-            | "pairings_withdrawn"
-            | "heads_too_large"
-            | "trailers_too_large"
-            | "headers_too_many"
-            | "malformed_start_line"
-            | "malformed_header"
-            | "malformed_chunked"
-            | "pipeline_overflow"
-            | "held_overflow"
-    )
 }
 
 /// For the status.

@@ -17,7 +17,7 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
 
-use crate::status::{Published, Status};
+use crate::status::{Fate, Published, Status};
 
 /// Turns the latest status into metrics at each scrape.
 #[derive(Debug)]
@@ -95,6 +95,17 @@ fn encode_rows(encoder: &mut DescriptorEncoder<'_>, status: &Status) -> fmt::Res
     for row in status.counters.iter().filter(|row| row.bytes > 0) {
         let labels = [("stage", row.stage.as_str()), ("what", row.name.as_str())];
         ConstCounter::new(row.bytes).encode(bytes.encode_family(&labels)?)?;
+    }
+    let fates = [
+        (Fate::Lost, "lost", "What should have been seen and was not"),
+        (Fate::LeftOut, "left_out", "What was left out on purpose or by a limit"),
+    ];
+    for (fate, name, help) in fates {
+        let mut missing = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+        for row in status.counters.iter().filter(|row| row.fate == fate) {
+            let labels = [("stage", row.stage.as_str()), ("what", row.name.as_str())];
+            ConstCounter::new(row.events).encode(missing.encode_family(&labels)?)?;
+        }
     }
     let mut lost = encoder.encode_descriptor(
         "spool_lost_batches",
@@ -183,7 +194,7 @@ mod tests {
                 events: 3,
                 bytes: 99,
                 meaning: String::new(),
-                loss: true,
+                fate: Fate::Lost,
             }],
             ..Status::default()
         });
@@ -192,6 +203,7 @@ mod tests {
             "eastwatch_agent_exchanges_total 7",
             "eastwatch_agent_events_total{stage=\"kernel\",what=\"ring_full\"} 3",
             "eastwatch_agent_bytes_total{stage=\"kernel\",what=\"ring_full\"} 99",
+            "eastwatch_agent_lost_total{stage=\"kernel\",what=\"ring_full\"} 3",
             "eastwatch_agent_connections 0",
         ] {
             assert!(text.contains(line), "{line} is not in\n{text}");

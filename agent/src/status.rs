@@ -1,5 +1,9 @@
 //! What the agent says of itself: published by the capture thread, read by the control socket, metrics and the collector.
 
+mod rows;
+
+pub use rows::{PipelineDrop, Rows};
+
 use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
@@ -7,7 +11,7 @@ use serde::{Deserialize, Serialize};
 /// A counter that says what became of something.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CounterRow {
-    /// Where: kernel, tracker, protocol, attribution, catalog, calls, redact, host, edges.
+    /// Where: kernel, tracker, protocol, attribution, catalog, calls, edges, redact, host.
     pub stage: String,
     /// What.
     pub name: String,
@@ -17,8 +21,21 @@ pub struct CounterRow {
     pub bytes: u64,
     /// One line about it, where there is one.
     pub meaning: String,
-    /// Something was lost or left out.
-    pub loss: bool,
+    /// Whether anything is missing because of it.
+    pub fate: Fate,
+}
+
+/// What a counter says of what it counts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Fate {
+    /// It should have been seen, and was not.
+    Lost,
+    /// On purpose, by the policy or a limit, or nobody could have seen it: known, and not kept.
+    LeftOut,
+    /// It is as it should be.
+    #[default]
+    Counted,
 }
 
 /// An attached program.
@@ -132,7 +149,7 @@ impl Status {
             drops: self
                 .counters
                 .iter()
-                .filter(|row| row.loss && row.events > 0)
+                .filter(|row| row.fate == Fate::Lost && row.events > 0)
                 .map(|row| wire::v1::Drop {
                     stage: row.stage.clone(),
                     reason: row.name.clone(),

@@ -13,7 +13,7 @@ use crate::capture::{kernel_release, provider_rows};
 use crate::config::Config;
 use crate::control::client;
 use crate::loader::{self, Btf, KERNEL_BTF, LoadError, Provider, ProviderChoice};
-use crate::status::{ProviderRow, Status};
+use crate::status::{Fate, ProviderRow, Status};
 
 /// Ring buffer of a trial.
 const TRIAL_RING_BYTES: u32 = 64 << 10;
@@ -285,14 +285,18 @@ fn print_agent(out: &mut impl Write, agent: &Status) -> Result<()> {
         ]);
     }
     writeln!(out, "\n{programs}")?;
-    for (loss, title) in [(true, "LOST OR LEFT OUT"), (false, "COUNTED")] {
+    for (fate, title) in [
+        (Fate::Lost, "LOST"),
+        (Fate::LeftOut, "LEFT OUT"),
+        (Fate::Counted, "COUNTED"),
+    ] {
         let rows: Vec<_> = agent
             .counters
             .iter()
-            .filter(|row| row.loss == loss && row.events + row.bytes > 0)
+            .filter(|row| row.fate == fate && row.events + row.bytes > 0)
             .collect();
         if rows.is_empty() {
-            if loss {
+            if fate == Fate::Lost {
                 writeln!(out, "\nNothing lost.")?;
             }
             continue;

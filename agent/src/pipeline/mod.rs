@@ -3,6 +3,8 @@
 //! Invariant: nothing of an exchange reaches the outbox but through the redactor and the catalog, which decides what of a path is text.
 
 pub mod edges;
+#[cfg(test)]
+mod flow_tests;
 mod message;
 
 use std::hash::{Hash, Hasher};
@@ -20,6 +22,7 @@ use self::edges::{EdgeCall, EdgeKey, Edges};
 use self::message::{Redacted, call_message};
 use crate::attribution::Process;
 use crate::budget::{CallBudget, CallClass};
+use crate::status::{Fate, PipelineDrop};
 use crate::tracker::{Call, Side};
 
 /// Call rows gathered before they are handed over, whatever the interval: bounds memory and the size of batches.
@@ -194,31 +197,72 @@ impl Pipeline {
         }
     }
 
-    /// What limits cut off or folded: stage, reason, events.
-    pub fn drops(&self) -> Vec<(&'static str, &'static str, u64)> {
+    /// What limits cut off or folded, and what was not as it should be.
+    pub fn drops(&self) -> Vec<PipelineDrop> {
         let redacted = self.redactor.counters();
         let hosts = self.hosts.counters();
-        let mut drops: Vec<_> = self
-            .catalog
-            .folded()
-            .map(|(limit, count)| ("catalog", limit, count))
-            .collect();
-        drops.extend(
-            self.budget
-                .counts()
-                .map(|(class, counts)| ("calls", class.name(), counts.not_sent)),
-        );
-        drops.extend([
-            ("edges", "folded", self.edges.folded()),
-            ("redact", "methods_other", redacted.methods_other),
-            ("redact", "queries_cut", redacted.queries_cut),
-            ("redact", "headers_dropped", redacted.headers_dropped),
-            ("redact", "values_cut", redacted.values_cut),
-            ("host", "missing", hosts.missing),
-            ("host", "invalid", hosts.invalid),
-            ("host", "repeated", hosts.repeated),
-        ]);
-        drops
+        let left_out = |stage, name, events, meaning| PipelineDrop {
+            stage,
+            name,
+            events,
+            meaning,
+            fate: Fate::LeftOut,
+        };
+        let counted = |stage, name, events, meaning| PipelineDrop {
+            fate: Fate::Counted,
+            ..left_out(stage, name, events, meaning)
+        };
+        let folds = self.catalog.folded().map(|(limit, count)| {
+            let meaning = "paths beyond this limit of the catalog: counted with others";
+            left_out("catalog", limit, count, meaning)
+        });
+        let calls = self.budget.counts().map(|(class, counts)| {
+            let meaning = "calls of this kind without a row of their own (calls.budget): counted by minute all the same";
+            left_out("calls", class.name(), counts.not_sent, meaning)
+        });
+        folds
+            .chain(calls)
+            .chain([
+                left_out(
+                    "edges",
+                    "folded",
+                    self.edges.folded(),
+                    "calls whose edge lost its addresses: too many edges",
+                ),
+                counted(
+                    "redact",
+                    "methods_other",
+                    redacted.methods_other,
+                    "methods that are none, shown as OTHER",
+                ),
+                left_out(
+                    "redact",
+                    "queries_cut",
+                    redacted.queries_cut,
+                    "calls with more query parameters than are kept",
+                ),
+                left_out(
+                    "redact",
+                    "headers_dropped",
+                    redacted.headers_dropped,
+                    "allowed header fields beyond the limit",
+                ),
+                left_out(
+                    "redact",
+                    "values_cut",
+                    redacted.values_cut,
+                    "values of header fields that were cut",
+                ),
+                counted("host", "missing", hosts.missing, "requests without a host"),
+                counted("host", "invalid", hosts.invalid, "requests whose host is none"),
+                counted(
+                    "host",
+                    "repeated",
+                    hosts.repeated,
+                    "requests with several Host fields",
+                ),
+            ])
+            .collect()
     }
 
     /// Rows sent so far.
@@ -230,7 +274,9 @@ impl Pipeline {
     fn call_id(&self, call: &Call) -> u64 {
         let mut hasher = Xxh3::with_seed(self.seed);
         call.connection.hash(&mut hasher);
+        // Not the index alone: a connection that was joined again counts from 0.
         call.exchange.index.hash(&mut hasher);
+        call.exchange.request.first_byte.hash(&mut hasher);
         hasher.finish()
     }
 }

@@ -1,17 +1,22 @@
 //! What the tracker counts.
 
 macro_rules! counters {
-    ($($(#[$doc:meta])* $name:ident,)*) => {
+    ($($(#[doc = $doc:literal])* $name:ident,)*) => {
         /// Counts since the start.
         #[derive(Clone, Debug, Default, PartialEq, Eq)]
         pub struct Counters {
-            $($(#[$doc])* pub $name: u64,)*
+            $($(#[doc = $doc])* pub $name: u64,)*
         }
 
         impl Counters {
             /// Name and value of every counter.
             pub fn named(&self) -> impl Iterator<Item = (&'static str, u64)> {
                 [$((stringify!($name), self.$name),)*].into_iter()
+            }
+
+            /// Name, value and meaning of every counter.
+            pub fn explained(&self) -> impl Iterator<Item = (&'static str, u64, &'static str)> {
+                [$((stringify!($name), self.$name, concat!($($doc),*).trim_ascii()),)*].into_iter()
             }
         }
     };
@@ -54,6 +59,10 @@ counters! {
     exchanges,
     /// Exchanges seen at the client's end whose server's end is on this node too: recorded there.
     exchanges_joined,
+    /// Connections of which the client's end is no longer captured, because the server's end is on this node and gives the exchanges.
+    connections_silenced,
+    /// Records of such ends that were on their way.
+    chunks_silenced,
     /// Orders to the programs to skip the rest of a body.
     skips_ordered,
     /// Records that could not be understood.
