@@ -1,7 +1,6 @@
 //! Who calls whom, counted between two deltas.
 
-use std::collections::HashMap;
-
+use foldhash::HashMap;
 use wire::v1::EdgeDelta;
 
 /// Edges counted at a time. More are counted as one edge without addresses.

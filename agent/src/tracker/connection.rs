@@ -43,7 +43,9 @@ pub struct Connection {
     pub exchanges: u64,
     /// Its end was reported; bytes may still be read from it.
     pub closing: Option<Close>,
-    /// Records since it turned out to speak something else.
+    /// Exchanges that came out at the server's end instead, which is on this node too.
+    pub joined: u64,
+    /// Records that came although none were wanted.
     pub unwanted: u32,
     /// Which way requests go; `None` while it is not known.
     request_way: Option<Way>,
@@ -58,6 +60,8 @@ enum Parser {
     Awake(Box<Http1>),
     /// Nothing was heard for long. What comes next is read as if the connection had just been joined.
     Asleep,
+    /// The server's end, on this node too, speaks for both.
+    Silent,
     /// It speaks something else.
     Gone,
 }
@@ -73,6 +77,8 @@ pub enum Taken {
     Unoriented,
     /// The connection speaks something else.
     Unwanted,
+    /// The other end speaks for it.
+    Silent,
     /// It lies before the connection's begin.
     Misplaced,
 }
@@ -125,6 +131,7 @@ impl Connection {
             active_ns: open.time_ns,
             exchanges: 0,
             closing: None,
+            joined: 0,
             unwanted: 0,
             request_way: None,
             role,
@@ -177,7 +184,7 @@ impl Connection {
     fn http(&mut self) -> Option<&mut Http1> {
         match &mut self.http {
             Parser::Awake(http) => Some(http),
-            Parser::Asleep | Parser::Gone => None,
+            Parser::Asleep | Parser::Silent | Parser::Gone => None,
         }
     }
 
@@ -222,6 +229,7 @@ impl Connection {
                 self.streams = [Stream::new(None), Stream::new(None)];
                 self.http = Parser::Awake(Box::new(Http1::new(limits, Start::Late)));
             }
+            Parser::Silent => return Taken::Silent,
             Parser::Gone => return Taken::Unwanted,
         }
         if self.request_way.is_none() {
@@ -396,11 +404,31 @@ impl Connection {
         }
     }
 
-    /// After [`Self::abandon`], but the connection may live: it waits for more without a parser.
+    /// After [`Self::abandon`], or of a silent connection: it may live, and waits for more without a parser.
     pub fn sleep(&mut self) {
-        if let Parser::Awake(_) = self.http {
+        if let Parser::Awake(_) | Parser::Silent = self.http {
             self.http = Parser::Asleep;
         }
+    }
+
+    /// Reads no more: the server's end speaks for both. False while records wait, or when there is nothing to be read any more.
+    pub fn fall_silent(&mut self) -> bool {
+        let can = matches!(self.http, Parser::Awake(_)) && !self.holds() && self.closing.is_none();
+        if can {
+            self.streams = [Stream::new(None), Stream::new(None)];
+            self.http = Parser::Silent;
+        }
+        can
+    }
+
+    /// Whether it is read as HTTP.
+    pub const fn reads(&self) -> bool {
+        matches!(self.http, Parser::Awake(_))
+    }
+
+    /// Whether the server's end speaks for it.
+    pub const fn is_silent(&self) -> bool {
+        matches!(self.http, Parser::Silent)
     }
 
     /// Whether it is asleep.

@@ -1,9 +1,10 @@
 //! Both ends of a connection on one node, found by the connection's addresses.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use agent_common::Tuple;
+use foldhash::HashMap;
 
 use crate::attribution::Process;
 

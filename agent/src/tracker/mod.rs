@@ -12,11 +12,12 @@ mod stream;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::VecDeque;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
 use agent_common::{Direction as Way, Role, chunk_flags};
+use foldhash::{HashMap, HashMapExt, HashSet, HashSetExt};
 use policy::FilterPolicy;
 
 use self::connection::{Connection, Ledger, Taken};
@@ -33,6 +34,9 @@ use crate::source::{Chunk, Close, Event, Open};
 const CLOSE_LINGER_NS: u64 = 1_000_000_000;
 /// How often it is looked whether a process that is left out still runs, nanoseconds: its exit may not have been reported.
 const EXCLUDED_CHECK_NS: u64 = 60_000_000_000;
+
+/// Exchanges joined with the server's end after which the client's end is no longer captured.
+const JOINED_ENOUGH: u64 = 16;
 
 /// Bounds.
 #[derive(Clone, Copy, Debug)]
@@ -178,6 +182,11 @@ impl Tracker {
         self.limits.http = http;
         self.judge = Judge::new(filter);
         self.excluded.clear();
+        // The source announces anew what it was told to leave out.
+        for connection in self.connections.values_mut().filter(|c| c.is_silent()) {
+            connection.joined = 0;
+            connection.sleep();
+        }
         let left_out: Vec<u64> = self
             .connections
             .values()
@@ -248,6 +257,7 @@ impl Tracker {
             if open.base.is_none() && known.tuple == open.tuple {
                 // The source forgot that it had announced the connection; here everything is still known.
                 self.common.counters.connections_reopened += 1;
+                self.listen_again(open.connection);
                 return;
             }
             // Another connection under the same name: the end of the first was not reported.
@@ -372,6 +382,15 @@ impl Tracker {
                 }
                 return;
             }
+            Taken::Silent => {
+                common.counters.chunks_silenced += 1;
+                connection.unwanted += 1;
+                if connection.unwanted.is_multiple_of(AGAIN) {
+                    let id = connection.id;
+                    self.remain_silent(id);
+                }
+                return;
+            }
         }
         if moved || connection.side() != side_before {
             common.note_end(connection);
@@ -390,7 +409,51 @@ impl Tracker {
             && connection.is_complete(&close)
         {
             self.finish(&close, out);
+        } else if connection.joined >= JOINED_ENOUGH {
+            let id = connection.id;
+            self.silence(id);
         }
+    }
+
+    /// Captures a client's end no more when the server's end gives the exchanges: half the work for both the kernel and the agent.
+    fn silence(&mut self, id: u64) {
+        if !self.is_spoken_for(id) {
+            return;
+        }
+        if self.connections.get_mut(&id).is_some_and(Connection::fall_silent) {
+            self.common.counters.connections_silenced += 1;
+            self.common.orders.push(Order::LeaveOut { connection: id });
+        }
+    }
+
+    /// Records of a silent end still come: the order may have been overwritten, or the server's end may be gone.
+    fn remain_silent(&mut self, id: u64) {
+        if self.is_spoken_for(id) {
+            self.common.orders.push(Order::LeaveOut { connection: id });
+        } else {
+            self.listen_again(id);
+        }
+    }
+
+    /// What comes next of a silent end is read as if it had just been joined.
+    fn listen_again(&mut self, id: u64) {
+        if let Some(connection) = self.connections.get_mut(&id).filter(|c| c.is_silent()) {
+            connection.joined = 0;
+            connection.sleep();
+        }
+    }
+
+    /// Whether the other end of a connection is tracked, serves, and gives exchanges.
+    fn is_spoken_for(&self, id: u64) -> bool {
+        let Some(client) = self.connections.get(&id) else {
+            return false;
+        };
+        self.common
+            .ends
+            .other(&client.tuple, client.netns, client.opened_ns)
+            .filter(|end| end.side == Side::Server)
+            .and_then(|end| self.connections.get(&end.connection))
+            .is_some_and(|server| server.exchanges > 0 && server.reads())
     }
 
     fn close(&mut self, close: Close, out: &mut impl FnMut(Call)) {
@@ -453,7 +516,8 @@ impl Tracker {
             if connection.is_asleep() || now_ns.saturating_sub(connection.active_ns) <= self.limits.idle_ns {
                 continue;
             }
-            common.counters.connections_idle += 1;
+            // Of a silent end nothing is heard because nothing is asked for.
+            common.counters.connections_idle += u64::from(!connection.is_silent());
             connection.abandon(now_ns, &mut common.ledger);
             common.deliver(connection, out);
             connection.sleep();
@@ -553,6 +617,7 @@ impl Common {
                 .other(&connection.tuple, connection.netns, connection.opened_ns);
             if side == Side::Client && other.is_some_and(|end| end.side == Side::Server) {
                 self.counters.exchanges_joined += 1;
+                connection.joined += 1;
                 continue;
             }
             self.counters.exchanges += 1;

@@ -6,6 +6,7 @@ mod laws;
 mod limits;
 mod lives;
 mod orders;
+mod silence;
 
 use agent_common::Tuple;
 
