@@ -138,7 +138,13 @@ fn doctor_tells_what_works_and_what_runs() {
     let table = node.agent.run(&["doctor"]);
     let text = String::from_utf8_lossy(&table.stdout);
     assert_eq!(table.status.code(), Some(0), "{text}");
-    for part in ["HOST", "WAY OF CAPTURING", "works, in use", "ATTACHED PROGRAM", "captured"] {
+    for part in [
+        "HOST",
+        "WAY OF CAPTURING",
+        "works, in use",
+        "ATTACHED PROGRAM",
+        "captured",
+    ] {
         assert!(text.contains(part), "{part} is not in\n{text}");
     }
     node.stop_agent();

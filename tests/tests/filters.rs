@@ -35,8 +35,9 @@ fn an_executable_is_left_out() {
     if !can_capture() {
         return;
     }
-    let (mut node, excluded, other) =
-        node_with("[[filter.exclude]]\nexecutable = \"loadserver\"\n[[filter.exclude]]\nexecutable = \"*/curl\"\n");
+    let (mut node, excluded, other) = node_with(
+        "[[filter.exclude]]\nexecutable = \"loadserver\"\n[[filter.exclude]]\nexecutable = \"*/curl\"\n",
+    );
     ask(excluded.address, 5);
     ask(other.address, 5);
     node.all_calls(other.address.port(), 5);
@@ -82,7 +83,10 @@ fn a_change_takes_effect_while_everything_runs() {
     let (mut node, server, _) = node_with("[[filter.exclude]]\nexecutable = \"loadserver\"\n");
     let port = server.address.port();
     let mut kept = http::Client::connect(server.address).unwrap();
-    let request = format!("GET /api/items HTTP/1.1\r\nhost: {}\r\nx-seq: 1\r\n\r\n", server.address);
+    let request = format!(
+        "GET /api/items HTTP/1.1\r\nhost: {}\r\nx-seq: 1\r\n\r\n",
+        server.address
+    );
     for _ in 0..3 {
         kept.ask(&request);
     }
@@ -99,21 +103,27 @@ fn a_change_takes_effect_while_everything_runs() {
         let (new, kept): (Vec<_>, Vec<_>) = calls.into_iter().partition(|call| call.path == "/echo");
         (new.len(), kept.len())
     };
-    until("new connections are captured", || (since_change(&node).0 == 3).then_some(()));
+    until("new connections are captured", || {
+        (since_change(&node).0 == 3).then_some(())
+    });
 
     // And back, with a text that cannot be used in between: the policy in force stays.
     node.collector.change_policy("[filter]\nexclud = []\n");
     until("the collector refuses it", || {
         node.collector.process.stderr().contains("exclud").then_some(())
     });
-    node.collector
-        .change_policy(&format!("{UNLIMITED}[[filter.exclude]]\nexecutable = \"loadserver\"\n"));
+    node.collector.change_policy(&format!(
+        "{UNLIMITED}[[filter.exclude]]\nexecutable = \"loadserver\"\n"
+    ));
     node.until_policy(3);
     ask(server.address, 3);
     node.stop_agent();
     let (new, joined) = since_change(&node);
     assert_eq!(new, 3);
-    assert!((1..=2).contains(&joined), "{joined} of 2 calls on the kept connection");
+    assert!(
+        (1..=2).contains(&joined),
+        "{joined} of 2 calls on the kept connection"
+    );
 }
 
 /// The collector sees the agent's connection and its metrics page is asked all the time: none of it is stored.

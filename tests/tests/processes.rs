@@ -30,7 +30,10 @@ fn three_hundred_short_lived_clients_are_all_named() {
         assert_eq!(call.server_workload, "loadserver", "{}", call.row);
     }
     let workloads = node.api().all("workloads");
-    let curl = workloads.iter().find(|workload| workload["name"] == "curl").unwrap();
+    let curl = workloads
+        .iter()
+        .find(|workload| workload["name"] == "curl")
+        .unwrap();
     let path = program("curl").unwrap().canonicalize().unwrap();
     assert_eq!(curl["executable"], path.to_str().unwrap(), "{curl}");
 }
@@ -70,7 +73,12 @@ while True:
     for call in &calls {
         assert!(call.server_workload.contains("forking.py"), "{}", call.row);
         let pid = call.row["pid"].as_u64().unwrap();
-        assert_eq!(call.response_header("x-seq"), Some(pid.to_string().as_str()), "{}", call.row);
+        assert_eq!(
+            call.response_header("x-seq"),
+            Some(pid.to_string().as_str()),
+            "{}",
+            call.row
+        );
         pids.insert(pid);
     }
     assert_eq!(pids.len(), 20);
@@ -95,7 +103,11 @@ fn calls_name_the_worker_that_served_them() {
         .collect();
     assert_eq!(workers.len(), 2);
     for call in node.all_calls(server.address.port(), 20) {
-        assert!(workers.contains(&call.row["pid"].as_u64().unwrap()), "{}", call.row);
+        assert!(
+            workers.contains(&call.row["pid"].as_u64().unwrap()),
+            "{}",
+            call.row
+        );
         assert_eq!(call.server_workload, "nginx");
     }
 }
@@ -117,9 +129,19 @@ impl Namespaces {
         let (end_a, end_b) = (format!("ewa{id}"), format!("ewb{id}"));
         ip(&["netns", "add", a]);
         ip(&["netns", "add", b]);
-        ip(&["link", "add", &end_a, "netns", a, "type", "veth", "peer", "name", &end_b, "netns", b]);
+        ip(&[
+            "link", "add", &end_a, "netns", a, "type", "veth", "peer", "name", &end_b, "netns", b,
+        ]);
         for ((namespace, end), address) in made.names.iter().zip([end_a, end_b]).zip(Self::ADDRESSES) {
-            ip(&["-n", namespace, "address", "add", &format!("{address}/24"), "dev", &end]);
+            ip(&[
+                "-n",
+                namespace,
+                "address",
+                "add",
+                &format!("{address}/24"),
+                "dev",
+                &end,
+            ]);
             ip(&["-n", namespace, "link", "set", &end, "up"]);
         }
         made
@@ -181,5 +203,8 @@ fn two_network_namespaces_are_one_call_with_both_ends_named() {
     assert_eq!(edges[0]["calls"], 5);
     let graph = node.cli(&["graph", "--output", "json"]);
     let text = String::from_utf8_lossy(&graph.stdout);
-    assert!(graph.status.success() && text.contains("curl") && text.contains("loadserver"), "{text}");
+    assert!(
+        graph.status.success() && text.contains("curl") && text.contains("loadserver"),
+        "{text}"
+    );
 }
