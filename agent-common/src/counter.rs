@@ -130,7 +130,7 @@ impl Counter {
             Self::Discarded => "read with MSG_TRUNC: thrown away by the process itself",
             Self::NotHttp => "other protocols (or TLS)",
             Self::NotHttpConnections => "connections of other protocols (or TLS)",
-            Self::Filtered => "left out by a filter",
+            Self::Filtered => "left out by a filter, or read at the other end, which is on this node too",
             Self::Own => "the agent's own",
             Self::NoState => "socket state not allocated: the kernel is out of memory",
             Self::CloseLost => "ends of connections not reported: ring buffer full",

@@ -5,38 +5,38 @@
 
 mod connection;
 mod counters;
+mod delivery;
 mod ends;
+mod exclusion;
 mod judge;
 mod leftover;
+mod order;
+mod silence;
 mod stream;
 #[cfg(test)]
 mod tests;
 
 use std::collections::VecDeque;
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
-use std::sync::Arc;
 
-use agent_common::{Direction as Way, Role, chunk_flags};
+use agent_common::{Role, chunk_flags};
 use foldhash::{HashMap, HashMapExt, HashSet, HashSetExt};
 use policy::FilterPolicy;
 
-use self::connection::{Connection, Ledger, Taken};
+use self::connection::{Connection, Taken};
 pub use self::counters::Counters;
+pub use self::delivery::Call;
+use self::delivery::Common;
 pub use self::ends::Side;
-use self::ends::{End, Ends};
-use self::judge::{Judge, Verdict};
+use self::judge::Judge;
 use self::leftover::{AGAIN, Leftover};
+pub use self::order::Order;
+use self::silence::JOINED_ENOUGH;
 use self::stream::Segment;
-use crate::attribution::{Attribution, Process, ProcessKey};
+use crate::attribution::{Attribution, ProcessKey};
 use crate::source::{Chunk, Close, Event, Open};
 
 /// How long a closed connection is kept for bytes that its process has not read yet, nanoseconds.
 const CLOSE_LINGER_NS: u64 = 1_000_000_000;
-/// How often it is looked whether a process that is left out still runs, nanoseconds: its exit may not have been reported.
-const EXCLUDED_CHECK_NS: u64 = 60_000_000_000;
-
-/// Exchanges joined with the server's end after which the client's end is no longer captured.
-const JOINED_ENOUGH: u64 = 16;
 
 /// Bounds.
 #[derive(Clone, Copy, Debug)]
@@ -47,71 +47,6 @@ pub struct Limits {
     pub idle_ns: u64,
     /// Of each connection's parser.
     pub http: protocol::Limits,
-}
-
-/// An exchange and who took part in it.
-#[derive(Debug)]
-pub struct Call {
-    /// What went over the wire.
-    pub exchange: protocol::Exchange,
-    /// Connection as the source names it.
-    pub connection: u64,
-    /// Which end saw it.
-    pub side: Side,
-    /// Who holds that end.
-    pub process: Arc<Process>,
-    /// Who holds the other end, if it is on this node.
-    pub peer: Option<Arc<Process>>,
-    /// Client's address.
-    pub client: SocketAddr,
-    /// Server's address.
-    pub server: SocketAddr,
-}
-
-/// What the source should do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Order {
-    /// Send nothing more of a connection: it speaks something else.
-    Ignore {
-        /// Connection.
-        connection: u64,
-    },
-    /// Send nothing more of a connection until the policy changes.
-    LeaveOut {
-        /// Connection.
-        connection: u64,
-    },
-    /// Skip up to a sequence number.
-    Skip {
-        /// Connection.
-        connection: u64,
-        /// Which way.
-        way: Way,
-        /// First byte to capture again.
-        sequence: u32,
-    },
-    /// Send nothing of any connection of this process, which the policy leaves out.
-    Exclude {
-        /// Process.
-        pid: u32,
-    },
-    /// Send nothing of any process of this control group, which the policy leaves out.
-    ExcludeGroup {
-        /// Control group.
-        cgroup: u64,
-        /// A process of it, where the group itself cannot be left out.
-        pid: u32,
-    },
-    /// The process has ended: whoever gets its pid is another.
-    Admit {
-        /// Process.
-        pid: u32,
-    },
-    /// The process runs another program from now on: also what was left out of it is judged anew.
-    Rejudge {
-        /// Process.
-        pid: u32,
-    },
 }
 
 /// See the module's description.
@@ -135,20 +70,6 @@ pub struct Tracker {
     swept_ns: u64,
     checked_ns: u64,
     common: Common,
-}
-
-/// What all connections add to.
-#[derive(Debug, Default)]
-struct Common {
-    ends: Ends,
-    counters: Counters,
-    protocol: protocol::Counters,
-    ledger: Ledger,
-    orders: Vec<Order>,
-}
-
-fn socket_address(address: [u8; 16], port: u16) -> SocketAddr {
-    SocketAddr::new(IpAddr::V6(Ipv6Addr::from(address)).to_canonical(), port)
 }
 
 impl Tracker {
@@ -175,39 +96,6 @@ impl Tracker {
     /// Tells the role of connections that are older than the agent.
     pub fn know_roles(&mut self, roles: impl IntoIterator<Item = (u64, Role)>) {
         self.roles.extend(roles);
-    }
-
-    /// A new policy: bounds for connections from now on, and the filter for all. The source's filters are empty from here on.
-    pub fn set_policy(&mut self, http: protocol::Limits, filter: FilterPolicy) {
-        self.limits.http = http;
-        self.judge = Judge::new(filter);
-        self.excluded.clear();
-        // The source announces anew what it was told to leave out.
-        for connection in self.connections.values_mut().filter(|c| c.is_silent()) {
-            connection.joined = 0;
-            connection.sleep();
-        }
-        let left_out: Vec<u64> = self
-            .connections
-            .values()
-            .filter(|connection| {
-                self.judge.judge(&connection.process, connection.service_port()) != Verdict::Capture
-            })
-            .map(|connection| connection.id)
-            .collect();
-        let common = &mut self.common;
-        for mut connection in left_out.iter().filter_map(|id| self.connections.remove(id)) {
-            self.waiting.remove(&connection.id);
-            common.counters.connections_filtered += 1;
-            common.orders.push(Order::LeaveOut {
-                connection: connection.id,
-            });
-            common
-                .ends
-                .remove(&connection.tuple, connection.netns, connection.id);
-            // What is unfinished is no longer wanted.
-            connection.abandon(connection.active_ns, &mut common.ledger);
-        }
     }
 
     /// Takes an event; exchanges that are complete go to `out`. `now_ns` is the present time.
@@ -238,18 +126,6 @@ impl Tracker {
     /// A record that is none.
     pub fn invalid_record(&mut self) {
         self.common.counters.records_invalid += 1;
-    }
-
-    /// Another program in a process, which may have inherited connections. `known`: records told of it before.
-    fn exec(&mut self, pid: u32, known: bool) {
-        if self.excluded.remove(&pid).is_some() {
-            self.common.orders.push(Order::Rejudge { pid });
-        }
-        if known {
-            for connection in self.connections.values_mut().filter(|c| c.pid == pid) {
-                connection.pid = 0;
-            }
-        }
     }
 
     fn open(&mut self, open: &Open, attribution: &mut Attribution, out: &mut impl FnMut(Call)) {
@@ -284,33 +160,6 @@ impl Tracker {
         }
         self.common.note_end(&connection);
         self.connections.insert(open.connection, connection);
-    }
-
-    /// Whether the policy captures it; if not, orders say so.
-    fn is_wanted(&mut self, connection: &Connection) -> bool {
-        let process = &connection.process;
-        let verdict = self.judge.judge(process, connection.service_port());
-        if verdict == Verdict::Capture {
-            return true;
-        }
-        let common = &mut self.common;
-        common.counters.connections_filtered += 1;
-        common.orders.push(Order::LeaveOut {
-            connection: connection.id,
-        });
-        let key = process.key;
-        match verdict {
-            Verdict::Capture | Verdict::Connection => {}
-            Verdict::Process => {
-                self.excluded.insert(key.pid, key);
-                common.orders.push(Order::Exclude { pid: key.pid });
-            }
-            Verdict::Group { cgroup } => {
-                self.excluded.insert(key.pid, key);
-                common.orders.push(Order::ExcludeGroup { cgroup, pid: key.pid });
-            }
-        }
-        false
     }
 
     /// Makes room. False when there is nobody asleep.
@@ -415,47 +264,6 @@ impl Tracker {
         }
     }
 
-    /// Captures a client's end no more when the server's end gives the exchanges: half the work for both the kernel and the agent.
-    fn silence(&mut self, id: u64) {
-        if !self.is_spoken_for(id) {
-            return;
-        }
-        if self.connections.get_mut(&id).is_some_and(Connection::fall_silent) {
-            self.common.counters.connections_silenced += 1;
-            self.common.orders.push(Order::LeaveOut { connection: id });
-        }
-    }
-
-    /// Records of a silent end still come: the order may have been overwritten, or the server's end may be gone.
-    fn remain_silent(&mut self, id: u64) {
-        if self.is_spoken_for(id) {
-            self.common.orders.push(Order::LeaveOut { connection: id });
-        } else {
-            self.listen_again(id);
-        }
-    }
-
-    /// What comes next of a silent end is read as if it had just been joined.
-    fn listen_again(&mut self, id: u64) {
-        if let Some(connection) = self.connections.get_mut(&id).filter(|c| c.is_silent()) {
-            connection.joined = 0;
-            connection.sleep();
-        }
-    }
-
-    /// Whether the other end of a connection is tracked, serves, and gives exchanges.
-    fn is_spoken_for(&self, id: u64) -> bool {
-        let Some(client) = self.connections.get(&id) else {
-            return false;
-        };
-        self.common
-            .ends
-            .other(&client.tuple, client.netns, client.opened_ns)
-            .filter(|end| end.side == Side::Server)
-            .and_then(|end| self.connections.get(&end.connection))
-            .is_some_and(|server| server.exchanges > 0 && server.reads())
-    }
-
     fn close(&mut self, close: Close, out: &mut impl FnMut(Call)) {
         let Some(connection) = self.connections.get_mut(&close.connection) else {
             return;
@@ -530,22 +338,6 @@ impl Tracker {
         }
     }
 
-    /// Looks, once in a while, whether the processes that are left out still run.
-    pub fn check_excluded(&mut self, now_ns: u64, attribution: &Attribution) {
-        if now_ns.saturating_sub(self.checked_ns) < EXCLUDED_CHECK_NS {
-            return;
-        }
-        self.checked_ns = now_ns;
-        let orders = &mut self.common.orders;
-        self.excluded.retain(|pid, key| {
-            let runs = attribution.runs(*key);
-            if !runs {
-                orders.push(Order::Admit { pid: *pid });
-            }
-            runs
-        });
-    }
-
     fn give_up(&mut self, id: u64, now_ns: u64, out: &mut impl FnMut(Call)) {
         let Some(mut connection) = self.connections.remove(&id) else {
             return;
@@ -589,66 +381,5 @@ impl Tracker {
     #[must_use]
     pub const fn protocol_counters(&self) -> &protocol::Counters {
         &self.common.protocol
-    }
-}
-
-impl Common {
-    fn note_end(&mut self, connection: &Connection) {
-        if let Some(side) = connection.side() {
-            let end = End {
-                connection: connection.id,
-                side,
-                process: Arc::clone(&connection.process),
-                closed_ns: None,
-            };
-            self.ends.insert(&connection.tuple, connection.netns, end);
-        }
-    }
-
-    /// Hands out what is complete.
-    fn deliver(&mut self, connection: &mut Connection, out: &mut impl FnMut(Call)) {
-        while let Some(exchange) = connection.poll() {
-            let Some(side) = connection.side() else {
-                continue;
-            };
-            connection.exchanges += 1;
-            let other = self
-                .ends
-                .other(&connection.tuple, connection.netns, connection.opened_ns);
-            if side == Side::Client && other.is_some_and(|end| end.side == Side::Server) {
-                self.counters.exchanges_joined += 1;
-                connection.joined += 1;
-                continue;
-            }
-            self.counters.exchanges += 1;
-            let tuple = &connection.tuple;
-            let local = socket_address(tuple.local, tuple.local_port);
-            let remote = socket_address(tuple.remote, tuple.remote_port);
-            let (client, server) = match side {
-                Side::Server => (remote, local),
-                Side::Client => (local, remote),
-            };
-            out(Call {
-                exchange,
-                connection: connection.id,
-                side,
-                process: Arc::clone(&connection.process),
-                peer: other.map(|end| Arc::clone(&end.process)),
-                client,
-                server,
-            });
-        }
-        self.protocol += connection.take_counters();
-        if connection.left_http() {
-            self.counters.connections_other_protocol += 1;
-            self.orders.push(Order::Ignore {
-                connection: connection.id,
-            });
-            if connection.exchanges == 0 {
-                // This end gives no exchange. If the other one does, that is the record.
-                self.ends
-                    .remove(&connection.tuple, connection.netns, connection.id);
-            }
-        }
     }
 }

@@ -8,10 +8,14 @@ mod lives;
 mod orders;
 mod silence;
 
-use agent_common::Tuple;
+use std::sync::Arc;
 
+use agent_common::{Direction as Way, Tuple};
+
+use super::exclusion::EXCLUDED_CHECK_NS;
+use super::judge::Verdict;
 use super::*;
-use crate::attribution::{ExecFacts, Options, ProcessHint};
+use crate::attribution::{ExecFacts, Options, Process, ProcessHint};
 
 /// Time between two records.
 const STEP_NS: u64 = 1_000;

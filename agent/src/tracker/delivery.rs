@@ -1,0 +1,104 @@
+//! Exchanges handed out: which end's view is the record, and who held the other end.
+
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+
+use super::connection::{Connection, Ledger};
+use super::counters::Counters;
+use super::ends::{End, Ends, Side};
+use super::order::Order;
+use crate::attribution::Process;
+
+/// An exchange and who took part in it.
+#[derive(Debug)]
+pub struct Call {
+    /// What went over the wire.
+    pub exchange: protocol::Exchange,
+    /// Connection as the source names it.
+    pub connection: u64,
+    /// Which end saw it.
+    pub side: Side,
+    /// Who holds that end.
+    pub process: Arc<Process>,
+    /// Who holds the other end, if it is on this node.
+    pub peer: Option<Arc<Process>>,
+    /// Client's address.
+    pub client: SocketAddr,
+    /// Server's address.
+    pub server: SocketAddr,
+}
+
+/// What all connections add to.
+#[derive(Debug, Default)]
+pub(super) struct Common {
+    pub ends: Ends,
+    pub counters: Counters,
+    pub protocol: protocol::Counters,
+    pub ledger: Ledger,
+    pub orders: Vec<Order>,
+}
+
+fn socket_address(address: [u8; 16], port: u16) -> SocketAddr {
+    SocketAddr::new(IpAddr::V6(Ipv6Addr::from(address)).to_canonical(), port)
+}
+
+impl Common {
+    pub fn note_end(&mut self, connection: &Connection) {
+        if let Some(side) = connection.side() {
+            let end = End {
+                connection: connection.id,
+                side,
+                process: Arc::clone(&connection.process),
+                closed_ns: None,
+            };
+            self.ends.insert(&connection.tuple, connection.netns, end);
+        }
+    }
+
+    /// Hands out what is complete.
+    pub fn deliver(&mut self, connection: &mut Connection, out: &mut impl FnMut(Call)) {
+        while let Some(exchange) = connection.poll() {
+            let Some(side) = connection.side() else {
+                continue;
+            };
+            connection.exchanges += 1;
+            let other = self
+                .ends
+                .other(&connection.tuple, connection.netns, connection.opened_ns);
+            if side == Side::Client && other.is_some_and(|end| end.side == Side::Server) {
+                self.counters.exchanges_joined += 1;
+                connection.joined += 1;
+                continue;
+            }
+            self.counters.exchanges += 1;
+            let tuple = &connection.tuple;
+            let local = socket_address(tuple.local, tuple.local_port);
+            let remote = socket_address(tuple.remote, tuple.remote_port);
+            let (client, server) = match side {
+                Side::Server => (remote, local),
+                Side::Client => (local, remote),
+            };
+            out(Call {
+                exchange,
+                connection: connection.id,
+                side,
+                process: Arc::clone(&connection.process),
+                peer: other.map(|end| Arc::clone(&end.process)),
+                client,
+                server,
+            });
+        }
+        self.protocol += connection.take_counters();
+        if connection.left_http() {
+            self.counters.connections_other_protocol += 1;
+            self.orders.push(Order::Ignore {
+                connection: connection.id,
+            });
+            if connection.exchanges == 0 {
+                // This end gives no exchange. If the other one does, that is the record.
+                self.ends
+                    .remove(&connection.tuple, connection.netns, connection.id);
+            }
+        }
+    }
+}

@@ -1,0 +1,49 @@
+//! What the source is told to do.
+
+use agent_common::Direction as Way;
+
+/// What the source should do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// Send nothing more of a connection: it speaks something else.
+    Ignore {
+        /// Connection.
+        connection: u64,
+    },
+    /// Send nothing more of a connection until the policy changes.
+    LeaveOut {
+        /// Connection.
+        connection: u64,
+    },
+    /// Skip up to a sequence number.
+    Skip {
+        /// Connection.
+        connection: u64,
+        /// Which way.
+        way: Way,
+        /// First byte to capture again.
+        sequence: u32,
+    },
+    /// Send nothing of any connection of this process, which the policy leaves out.
+    Exclude {
+        /// Process.
+        pid: u32,
+    },
+    /// Send nothing of any process of this control group, which the policy leaves out.
+    ExcludeGroup {
+        /// Control group.
+        cgroup: u64,
+        /// A process of it, where the group itself cannot be left out.
+        pid: u32,
+    },
+    /// The process has ended: whoever gets its pid is another.
+    Admit {
+        /// Process.
+        pid: u32,
+    },
+    /// The process runs another program from now on: also what was left out of it is judged anew.
+    Rejudge {
+        /// Process.
+        pid: u32,
+    },
+}
