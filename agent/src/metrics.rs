@@ -98,7 +98,11 @@ fn encode_rows(encoder: &mut DescriptorEncoder<'_>, status: &Status) -> fmt::Res
     }
     let fates = [
         (Fate::Lost, "lost", "What should have been seen and was not"),
-        (Fate::LeftOut, "left_out", "What was left out on purpose or by a limit"),
+        (
+            Fate::LeftOut,
+            "left_out",
+            "What was left out on purpose or by a limit",
+        ),
     ];
     for (fate, name, help) in fates {
         let mut missing = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
