@@ -299,5 +299,9 @@ use self::facts::exec_path;
 mod tests;
 
 #[cfg(test)]
+#[path = "table_place_tests.rs"]
+mod place_tests;
+
+#[cfg(test)]
 #[path = "table_limit_tests.rs"]
 mod limit_tests;

@@ -3,12 +3,12 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::{Command as ChildCommand, Stdio};
 
+use super::super::WorkloadKind;
 use super::super::procfs::inode_of;
-use super::super::{Runtime, WorkloadKind};
 use super::*;
 
-const ID: &str = "4f3c8a1be2d94a0c9d7e6f5a4b3c2d1e0f9a8b7c6d5e4f3a2b1c0d9e8f7a6b5c";
-const GRACE_NS: u64 = 1000;
+pub(super) const ID: &str = "4f3c8a1be2d94a0c9d7e6f5a4b3c2d1e0f9a8b7c6d5e4f3a2b1c0d9e8f7a6b5c";
+pub(super) const GRACE_NS: u64 = 1000;
 
 /// A node in a temporary directory: `/proc`, cgroup v2 file system, passwd, engines' state.
 pub(super) struct Node {
@@ -42,7 +42,7 @@ impl Node {
         })
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub(super) fn path(&self, name: &str) -> PathBuf {
         self.root.path().join(name)
     }
 
@@ -60,7 +60,7 @@ impl Node {
         symlink("net:[77]", dir.join("ns/net")).unwrap();
     }
 
-    fn end(&self, pid: u32) {
+    pub(super) fn end(&self, pid: u32) {
         let dir = self.path("proc").join(pid.to_string());
         if dir.exists() {
             fs::remove_dir_all(dir).unwrap();
@@ -68,7 +68,7 @@ impl Node {
     }
 
     /// Makes the directory of a cgroup and tells its id.
-    fn cgroup(&self, path: &str) -> u64 {
+    pub(super) fn cgroup(&self, path: &str) -> u64 {
         let dir = self.path("cgroup").join(path.trim_start_matches('/'));
         fs::create_dir_all(&dir).unwrap();
         inode_of(&dir).unwrap()
@@ -352,105 +352,6 @@ fn a_parent_nobody_asked_for_yet() {
         3,
     );
     assert_eq!(own_parent.source, Source::KernelOnly);
-}
-
-#[test]
-fn a_container_is_learnt_for_its_whole_cgroup() {
-    let mut node = Node::small();
-    let path = format!("/system.slice/docker-{ID}.scope");
-    let id = node.cgroup(&path);
-    let config = node.path("state/var/lib/docker/containers").join(ID);
-    fs::create_dir_all(&config).unwrap();
-    fs::write(config.join("config.v2.json"), r#"{"Name":"/shop"}"#).unwrap();
-    node.run(10, 500, "/app", "app", &format!("0::{path}"));
-    let alive = node.attribution.process(
-        &ProcessHint {
-            cgroup_id: id,
-            ..hint(10, 500, "app")
-        },
-        1,
-    );
-    let container = alive.container.as_deref().unwrap();
-    assert_eq!(
-        (
-            container.id.as_str(),
-            container.runtime,
-            container.name.as_deref()
-        ),
-        (ID, Runtime::Docker, Some("shop"))
-    );
-    assert_eq!(
-        (alive.workload.kind, alive.workload.name.as_str()),
-        (WorkloadKind::Container, "shop")
-    );
-    assert_eq!(alive.user, "33", "the node's names are not the container's");
-    // The cgroup is gone from the file system as well; what was learnt stays.
-    fs::remove_dir(node.path("cgroup").join(path.trim_start_matches('/'))).unwrap();
-    let gone = node.attribution.process(
-        &ProcessHint {
-            cgroup_id: id,
-            ..hint(11, 600, "curl")
-        },
-        2,
-    );
-    assert_eq!(
-        (gone.source, gone.workload.name.as_str()),
-        (Source::KernelOnly, "shop")
-    );
-    assert_eq!(node.attribution.counters().cgroup_walks, 0);
-}
-
-#[test]
-fn with_v1_the_root_cgroup_says_nothing() {
-    let mut node = Node::small();
-    let text = format!("4:memory:/docker/{ID}\n0::/");
-    node.run(10, 500, "/app", "app", &text);
-    let contained = node.attribution.process(
-        &ProcessHint {
-            cgroup_id: 1,
-            ..hint(10, 500, "app")
-        },
-        1,
-    );
-    assert!(contained.container.is_some());
-    let other = node.attribution.process(
-        &ProcessHint {
-            cgroup_id: 1,
-            ..hint(11, 600, "curl")
-        },
-        2,
-    );
-    assert!(other.container.is_none());
-    let child = ProcessHint {
-        cgroup_id: 1,
-        ppid: 10,
-        ..hint(12, 600, "curl")
-    };
-    assert!(
-        node.attribution.process(&child, 3).container.is_some(),
-        "its parent's, in the same one"
-    );
-}
-
-#[test]
-fn a_container_whose_name_comes_late_gets_it() {
-    let mut node = Node::small();
-    node.run(10, 500, "/app", "app", &format!("0::/docker/{ID}"));
-    assert_eq!(
-        node.attribution.process(&hint(10, 500, "app"), 1).workload.name,
-        &ID[..12]
-    );
-    let config = node.path("state/var/lib/docker/containers").join(ID);
-    fs::create_dir_all(&config).unwrap();
-    fs::write(config.join("config.v2.json"), r#"{"Name":"/shop"}"#).unwrap();
-    assert_eq!(
-        node.attribution
-            .process(&hint(10, 500, "app"), 1 + RENAME_NS)
-            .workload
-            .name,
-        "shop"
-    );
-    assert_eq!(node.attribution.counters().containers_unnamed, 1);
 }
 
 #[test]
