@@ -51,6 +51,10 @@ impl Attribution {
         // A zombie, like a kernel thread, has no executable; its exec event says more.
         let executable = clean_path(&dir.executable()?, EXECUTABLE_BYTES_MAX);
         let args = dir.args()?;
+        if args.is_empty() {
+            // Nothing, or the process has given up its memory since its executable was read: then that is gone as well.
+            dir.executable()?;
+        }
         let mut cgroup = dir.cgroup()?;
         self.cgroups.learn(hint.cgroup_id, &cgroup, &mut self.counters);
         let hidden = cgroup
