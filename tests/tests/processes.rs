@@ -69,6 +69,8 @@ while True:
         tests::http::get(SocketAddr::from(([127, 0, 0, 1], port)), "/api/items").unwrap();
     }
     let calls = node.all_calls(port, 20);
+    let named: Vec<&str> = calls.iter().map(|call| call.server_workload.as_str()).collect();
+    println!("{named:?}");
     let mut pids = HashSet::new();
     for call in &calls {
         assert!(call.server_workload.contains("forking.py"), "{}", call.row);
