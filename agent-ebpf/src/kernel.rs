@@ -28,6 +28,9 @@ pub static SELF_PID: Global<u32> = Global::new(0);
 /// Not 0 with the provider that has trusted socket pointers.
 #[unsafe(no_mangle)]
 pub static TRUSTED_SOCKETS: Global<u32> = Global::new(1);
+/// Not 0 where the kernel has the helper `bpf_loop` (5.17 and later).
+#[unsafe(no_mangle)]
+pub static HAS_LOOP: Global<u32> = Global::new(1);
 
 /// `AF_INET`.
 pub const AF_INET: u16 = 2;

@@ -18,7 +18,7 @@ use crate::{
     emit::{self, Piece},
     filter::{self, Verdict},
     gather::{self, GATHERED_BYTES_MAX, PARTS_MAX, Scattered},
-    kernel::{OFF_TCP_WRITE_SEQ, Socket},
+    kernel::{HAS_LOOP, OFF_TCP_WRITE_SEQ, Socket},
     maps::CONTROL,
     owner,
 };
@@ -28,6 +28,8 @@ const TRANSFER_BYTES_MAX: u32 = 64 << 10;
 /// Most pieces (parts of a scattered buffer, or `CHUNK_BYTES_MAX` of one) read of one transfer. Node sends a chunked response of
 /// three chunks in eleven parts.
 const PIECES_MAX: u32 = 24;
+/// The same where `bpf_loop` does not exist and the verifier walks each turn.
+const PIECES_MAX_UNROLLED: u32 = 12;
 /// A connection older than the agent is not HTTP when this many turns began with something else …
 const LATE_TURNS_MAX: u32 = 16;
 /// … or this many transfers went by without a turn that began like HTTP.
@@ -267,7 +269,7 @@ fn wanted<const TRUSTED: bool>(
     piece.length = 0;
     cursor.piece = piece;
     cursor.left = u64::from(left);
-    walk::<TRUSTED>(&mut cursor);
+    walk(&mut cursor);
     // What the pieces did not cover: capped bytes, or parts beyond the limit.
     let covered = cursor.piece.offset.wrapping_sub(start);
     if covered < length {
@@ -381,14 +383,13 @@ fn decide(connection: &mut Connection, cursor: &Cursor) {
 
 /// Sends piece after piece.
 #[inline(always)]
-fn walk<const TRUSTED: bool>(cursor: &mut Cursor) {
+fn walk(cursor: &mut Cursor) {
     let pointer: *mut Cursor = cursor;
-    if TRUSTED {
+    if HAS_LOOP.load() != 0 {
         // SAFETY: the callback matches the helper's contract and gets the stack value passed here.
         unsafe { bpf_loop(PIECES_MAX, step as *const () as *mut c_void, pointer.cast(), 0) };
     } else {
-        // Without `bpf_loop` the verifier walks each turn: about 210,000 instructions of the million that it allows.
-        for i in 0..PIECES_MAX {
+        for i in 0..PIECES_MAX_UNROLLED {
             // SAFETY: as above.
             if unsafe { step(i, pointer.cast()) } != 0 {
                 break;

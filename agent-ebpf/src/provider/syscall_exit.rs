@@ -63,15 +63,20 @@ fn socket_of(descriptor: u64) -> Option<Socket<false>> {
     None
 }
 
+/// Bytes that the call moved; `None` when it moved none.
+#[inline(always)]
+fn moved(ctx: &TracePointContext) -> Option<u32> {
+    // SAFETY: the record of every sys_exit_* tracepoint holds the return value there.
+    let bytes = unsafe { ctx.read_at::<i64>(RETURN_VALUE) }.ok()?;
+    // One call moves less than 2 GB.
+    if bytes > 0 { Some(bytes as u32) } else { None }
+}
+
 #[inline(always)]
 fn handle(ctx: &TracePointContext, direction: Direction, flags: impl FnOnce(&Syscall) -> u64) -> u32 {
-    // SAFETY: the record of every sys_exit_* tracepoint holds the return value there.
-    let Ok(bytes) = (unsafe { ctx.read_at::<i64>(RETURN_VALUE) }) else {
+    let Some(bytes) = moved(ctx) else {
         return 0;
     };
-    if bytes <= 0 {
-        return 0;
-    }
     let call = arch::returning();
     let Some(socket) = socket_of(call.first) else {
         return 0;
@@ -85,13 +90,50 @@ fn handle(ctx: &TracePointContext, direction: Direction, flags: impl FnOnce(&Sys
         ctx,
         &Transfer {
             socket,
-            bytes: bytes as u32,
+            bytes,
             direction,
             discarded,
         },
         || Some(call),
     );
     0
+}
+
+/// A call that moves bytes past the process's memory: they are announced, so that the stream has no hole that nobody explains.
+#[inline(always)]
+fn pass(ctx: &TracePointContext, ends: impl FnOnce(&Syscall) -> Option<(Socket<false>, Direction)>) -> u32 {
+    let Some(bytes) = moved(ctx) else {
+        return 0;
+    };
+    let call = arch::returning();
+    if let Some((socket, direction)) = ends(&call) {
+        transfer(
+            ctx,
+            &Transfer {
+                socket,
+                bytes,
+                direction,
+                discarded: false,
+            },
+            || Some(Syscall::OPAQUE),
+        );
+    }
+    0
+}
+
+/// `sendfile(out, in, offset, count)`.
+#[tracepoint]
+pub fn sys_exit_sendfile64(ctx: TracePointContext) -> u32 {
+    pass(&ctx, |call| Some((socket_of(call.first)?, Direction::Out)))
+}
+
+/// `splice(in, offset, out, offset, length, flags)`: one end is a pipe, the other may be a socket.
+#[tracepoint]
+pub fn sys_exit_splice(ctx: TracePointContext) -> u32 {
+    pass(&ctx, |call| match socket_of(call.first) {
+        Some(socket) => Some((socket, Direction::In)),
+        None => Some((socket_of(call.third)?, Direction::Out)),
+    })
 }
 
 /// Most receiving calls have no flags at hand; those of recvfrom are its fourth argument, of recvmsg the third.

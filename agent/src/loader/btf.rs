@@ -15,6 +15,7 @@ const MAGIC: u16 = 0xeb9f;
 const KIND_STRUCT: u32 = 4;
 const KIND_UNION: u32 = 5;
 const KIND_TYPEDEF: u32 = 8;
+const KIND_FUNCTION: u32 = 12;
 
 /// Why BTF could not be used.
 #[derive(Debug, thiserror::Error)]
@@ -189,11 +190,20 @@ impl Btf {
     /// Whether the kernel has a tracepoint of this name that typed programs can attach to.
     #[must_use]
     pub fn has_tracepoint(&self, name: &str) -> bool {
-        let typedef = format!("btf_trace_{name}");
+        self.has(KIND_TYPEDEF, &format!("btf_trace_{name}"))
+    }
+
+    /// Whether the kernel has a function of this name; those that implement helpers for programs are among them.
+    #[must_use]
+    pub fn has_function(&self, name: &str) -> bool {
+        self.has(KIND_FUNCTION, name)
+    }
+
+    fn has(&self, kind: u32, name: &str) -> bool {
         self.types
             .iter()
             .skip(1)
-            .any(|at| self.kind(*at) == KIND_TYPEDEF && self.name(*at) == typedef.as_bytes())
+            .any(|at| self.kind(*at) == kind && self.name(*at) == name.as_bytes())
     }
 }
 
@@ -214,6 +224,9 @@ mod tests {
         assert_eq!(btf.offset("sock_common", "skc_family").unwrap(), 16);
         assert!(btf.has_tracepoint("inet_sock_set_state"));
         assert!(!btf.has_tracepoint("no_such_tracepoint"));
+        // Functions and tracepoints are kept apart.
+        assert!(btf.has_function("tcp_sendmsg"));
+        assert!(!btf.has_function("btf_trace_inet_sock_set_state"));
         assert!(matches!(
             btf.offset("sock", "no_such_field"),
             Err(BtfError::NoField { .. })

@@ -169,6 +169,7 @@ fn attach(
     }
     let pid = std::process::id();
     let trusted = u32::from(provider.has_trusted_sockets());
+    let has_loop = u32::from(kernel.has_function("bpf_loop"));
     // 0 is below every level: the programs' log statements are dead code for the verifier.
     let log_level: u8 = if options.diagnostics { 5 } else { 0 };
     let mut loader = EbpfLoader::new();
@@ -178,6 +179,7 @@ fn attach(
     loader
         .override_global("SELF_PID", &pid, true)
         .override_global("TRUSTED_SOCKETS", &trusted, true)
+        .override_global("HAS_LOOP", &has_loop, true)
         .override_global("AYA_LOG_LEVEL", &log_level, false)
         .map_max_entries("EVENTS", options.ring_bytes)
         .verifier_log_level(VerifierLogLevel::STATS);

@@ -76,6 +76,8 @@ impl Provider {
                 ("sys_exit_readv", "sys_exit_readv"),
                 ("sys_exit_recvfrom", "sys_exit_recvfrom"),
                 ("sys_exit_recvmsg", "sys_exit_recvmsg"),
+                ("sys_exit_sendfile64", "sys_exit_sendfile64"),
+                ("sys_exit_splice", "sys_exit_splice"),
             ],
         }
     }
