@@ -29,7 +29,7 @@ const TRANSFER_BYTES_MAX: u32 = 64 << 10;
 /// three chunks in eleven parts.
 const PIECES_MAX: u32 = 24;
 /// The same where `bpf_loop` does not exist and the verifier walks each turn.
-const PIECES_MAX_UNROLLED: u32 = 12;
+const PIECES_MAX_UNROLLED: u32 = 8;
 /// A connection older than the agent is not HTTP when this many turns began with something else …
 const LATE_TURNS_MAX: u32 = 16;
 /// … or this many transfers went by without a turn that began like HTTP.
