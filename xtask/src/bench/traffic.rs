@@ -22,6 +22,11 @@ const PAUSE: Duration = Duration::from_millis(20);
 /// Largest part of a scattered buffer in [`Shape::Vector`].
 const PARTS: usize = 3;
 
+/// Exchanges on each connection: the agent captures only one end of a connection once it has joined some more of them.
+const EXCHANGES_EACH: usize = 12;
+/// Exchanges after which, and a pause, one end of a connection is no longer captured.
+const EXCHANGES_ENOUGH: usize = 64;
+
 /// Bytes that are no HTTP, in the middle of what they might be.
 const BINARY: u8 = 0x81;
 
@@ -46,6 +51,8 @@ pub struct Calls {
 enum What {
     /// A request and a response, each a head and a body of so many bytes together.
     Http(usize, Shape),
+    /// The same when the agent has left the client's end out, because it sees the server's.
+    Joined(usize),
     /// The same over TCP without HTTP, decided before the first turn.
     Binary(usize),
     /// 64 KiB of a body beyond what is captured of one message, in writes of 16 KiB.
@@ -78,7 +85,7 @@ const fn kind(name: &'static str, what: What, (sends, receives): (u64, u64), tur
 const REMAINDER_WRITE: usize = 16 << 10;
 const REMAINDER_WRITES: usize = 4;
 
-pub const KINDS: [Kind; 12] = [
+pub const KINDS: [Kind; 13] = [
     kind("HTTP, 256 B", What::Http(256, Shape::Flat), (2, 2), 6000),
     kind("HTTP, 1 KiB", What::Http(1 << 10, Shape::Flat), (2, 2), 6000),
     kind("HTTP, 4 KiB", What::Http(4 << 10, Shape::Flat), (2, 2), 2000),
@@ -89,6 +96,7 @@ pub const KINDS: [Kind; 12] = [
         (2, 2),
         4000,
     ),
+    kind("HTTP, 256 B, one end left out", What::Joined(256), (2, 2), 10_000),
     kind("HTTP, body beyond the limit", What::Remainder, (4, 4), 1500),
     kind("not HTTP, 256 B", What::Binary(256), (2, 2), 20_000),
     kind("UDP, 256 B", What::Udp(256), (2, 2), 10_000),
@@ -113,7 +121,8 @@ impl Kind {
     /// Opens what it needs. A connection that is not HTTP has been decided when this returns.
     pub fn prepare(self) -> Result<Traffic> {
         let turn: Box<dyn Turn> = match self.what {
-            What::Http(bytes, shape) => Box::new(http(bytes, shape)?),
+            What::Http(bytes, shape) => Box::new(Pool::open(self.turns, bytes, shape)?),
+            What::Joined(bytes) => Box::new(joined(bytes)?),
             What::Binary(bytes) => Box::new(binary(bytes)?),
             What::Remainder => Box::new(Remainder::begin()?),
             What::Udp(bytes) => Box::new(udp(bytes)?),
@@ -133,7 +142,7 @@ impl Kind {
 
     fn turns_between_pauses(self) -> usize {
         let bytes = match self.what {
-            What::Http(bytes, _) => 4 * bytes.next_power_of_two(),
+            What::Http(bytes, _) | What::Joined(bytes) => 4 * bytes.next_power_of_two(),
             _ => 1 << 10,
         };
         (BYTES_BETWEEN_PAUSES / bytes).max(1)
@@ -203,6 +212,47 @@ fn http(bytes: usize, shape: Shape) -> Result<Echo<TcpStream>> {
     let mut echo = Echo::new(client, server, request(bytes), response(bytes));
     echo.shape = shape;
     Ok(echo)
+}
+
+/// A connection that has been joined long enough.
+fn joined(bytes: usize) -> Result<Echo<TcpStream>> {
+    let mut echo = http(bytes, Shape::Flat)?;
+    for _ in 0..EXCHANGES_ENOUGH {
+        echo.turn()?;
+    }
+    // The agent gives its order when the ring buffer has been emptied.
+    thread::sleep(10 * PAUSE);
+    Ok(echo)
+}
+
+/// Connections that take turns of [`EXCHANGES_EACH`] exchanges. Each has been announced.
+struct Pool {
+    connections: Vec<Echo<TcpStream>>,
+    turn: usize,
+}
+
+impl Pool {
+    fn open(turns: usize, bytes: usize, shape: Shape) -> Result<Self> {
+        let mut connections = Vec::new();
+        for _ in 0..turns.div_ceil(EXCHANGES_EACH) {
+            let mut echo = http(bytes, shape)?;
+            echo.turn()?;
+            connections.push(echo);
+        }
+        thread::sleep(2 * PAUSE);
+        Ok(Self { connections, turn: 0 })
+    }
+}
+
+impl Turn for Pool {
+    fn turn(&mut self) -> Result<()> {
+        let connection = self
+            .connections
+            .get_mut(self.turn / EXCHANGES_EACH)
+            .context("a connection for each turn was opened")?;
+        self.turn += 1;
+        connection.turn()
+    }
 }
 
 fn binary(bytes: usize) -> Result<Echo<TcpStream>> {
