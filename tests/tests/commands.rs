@@ -1,5 +1,12 @@
 //! `run`, `tail` and `doctor` as people use them.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a panic is how a test fails"
+)]
+
 use std::process::Command;
 
 use serde_json::Value;

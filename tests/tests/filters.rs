@@ -1,5 +1,12 @@
 //! The policy's filters: what is left out is not stored, the rest is; a change takes effect while both run.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a panic is how a test fails"
+)]
+
 use std::net::SocketAddr;
 use std::process::Command;
 
@@ -92,9 +99,10 @@ fn a_change_takes_effect_while_everything_runs() {
     }
     node.collector.change_policy(UNLIMITED);
     node.until_policy(2);
-    // A connection that was left out before is joined in its middle.
-    kept.ask(&request);
-    kept.ask(&request);
+    // A connection that was left out before is joined in its middle: believed once it has shown how it goes.
+    for _ in 0..6 {
+        kept.ask(&request);
+    }
     ask(server.address, 3);
     let since_change = |node: &Node| {
         // Who is left out is the server; its clients' ends are still seen.
@@ -121,8 +129,8 @@ fn a_change_takes_effect_while_everything_runs() {
     let (new, joined) = since_change(&node);
     assert_eq!(new, 3);
     assert!(
-        (1..=2).contains(&joined),
-        "{joined} of 2 calls on the kept connection"
+        (1..=6).contains(&joined),
+        "{joined} of 6 calls on the kept connection"
     );
 }
 

@@ -1,5 +1,12 @@
 //! Every exchange between real servers and real clients is one row that says what the client saw.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a panic is how a test fails"
+)]
+
 use std::collections::HashMap;
 use std::process::{Command, Output};
 

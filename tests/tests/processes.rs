@@ -1,5 +1,12 @@
 //! Who took part: short-lived processes, forks, workers, other network namespaces.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a panic is how a test fails"
+)]
+
 use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::process::Command;

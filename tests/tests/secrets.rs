@@ -1,6 +1,13 @@
 //! Canaries: what is secret stays on the node. Planted in every place of a request and a response, searched for in everything that the
 //! agent and the collector keep, say and send.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a panic is how a test fails"
+)]
+
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener};
@@ -123,14 +130,21 @@ fn no_secret_leaves_the_node() {
     let mut options = NodeOptions::default();
     // All that the agent can say.
     let level = "debug,h2=info,hyper=info,tower=info,tonic=info".to_owned();
-    options.agent.env.push(("EASTWATCH_AGENT__LOG__LEVEL".to_owned(), level));
+    options
+        .agent
+        .env
+        .push(("EASTWATCH_AGENT__LOG__LEVEL".to_owned(), level));
     let mut node = Node::start(&options);
     let address = start_server();
     let mut client = Client::connect(address).unwrap();
     let constant = format!("/accounts/{}/orders", secret("path value"));
     let mut sent = 0;
     // Seen often a value may be taken for part of a route; this one is a value each time.
-    for path in [constant.clone(), format!("/reset/{}", secret("path of one call")), constant] {
+    for path in [
+        constant.clone(),
+        format!("/reset/{}", secret("path of one call")),
+        constant,
+    ] {
         let response = client.ask(&request(address, &path));
         assert_eq!(response.status, 201);
         sent += 1;
@@ -162,7 +176,10 @@ fn no_secret_leaves_the_node() {
         names.push(path.file_name().unwrap().to_string_lossy().into_owned());
     }
     for expected in ["eastwatch.db", "agent.err", "collector.err"] {
-        assert!(names.iter().any(|name| name == expected), "{expected} is not among {names:?}");
+        assert!(
+            names.iter().any(|name| name == expected),
+            "{expected} is not among {names:?}"
+        );
     }
     assert!(names.iter().any(|name| name.ends_with(".spool")), "{names:?}");
     names.sort();
@@ -212,5 +229,9 @@ fn what_the_collector_answers_holds_no_secret() {
         "{}",
         call.row
     );
-    assert!(call.path.starts_with("/accounts/{") && call.path.ends_with("}/orders"), "{}", call.path);
+    assert!(
+        call.path.starts_with("/accounts/{") && call.path.ends_with("}/orders"),
+        "{}",
+        call.path
+    );
 }

@@ -1,5 +1,12 @@
 //! The shapes that an HTTP/1 exchange can have on the wire, byte for byte, on real servers.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a panic is how a test fails"
+)]
+
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener};
 

@@ -1,5 +1,12 @@
 //! What can go wrong around the agent and the collector: a clear text with cause and remedy, and nothing lost that was stored.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a panic is how a test fails"
+)]
+
 use std::fs;
 use std::io::Write;
 use std::net::{SocketAddr, TcpListener};

@@ -1,18 +1,32 @@
 //! Nothing is lost without being counted: volume, overload, and joining connections that are busy already.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a panic is how a test fails"
+)]
+
 use std::cell::Cell;
 use std::collections::HashSet;
 
 use tests::http;
 use tests::load::Load;
 use tests::servers::{Server, load_server};
-use tests::{AgentOptions, Node, NodeOptions, can_capture, until};
+use tests::{AgentOptions, Node, NodeOptions, UNLIMITED, can_capture, until};
 
 const CONNECTIONS: usize = 200;
 
 /// Takes a whole burst: the agent under test may be a debug build on busy processors. What a ring buffer that is too small does, the
 /// test of overload shows.
 const RING_BYTES: u32 = 256 << 20;
+
+/// Whatever else goes on on this machine is left out: the two programs of the test alone are captured, each for its end.
+fn policy() -> String {
+    let include =
+        ["*/loadserver", "*/volume-*"].map(|name| format!("[[filter.include]]\nexecutable = \"{name}\"\n"));
+    format!("{UNLIMITED}{}", include.concat())
+}
 
 fn server(node: &Node) -> Server {
     load_server(env!("CARGO_BIN_EXE_loadserver"), node.directory())
@@ -23,7 +37,10 @@ fn every_request_is_a_row(provider: &str, requests_per_connection: u64) {
     if !can_capture() {
         return;
     }
-    let mut options = NodeOptions::default();
+    let mut options = NodeOptions {
+        policy: policy(),
+        ..NodeOptions::default()
+    };
     options.agent.provider = provider.to_owned();
     options.agent.ring_bytes = RING_BYTES;
     let mut node = Node::start(&options);
@@ -85,7 +102,7 @@ fn overload_is_counted_exactly_and_every_connection_recovers() {
             drain_ms: 50,
             ..AgentOptions::default()
         },
-        ..NodeOptions::default()
+        policy: policy(),
     });
     let server = server(&node);
     let port = server.address.port();
@@ -173,7 +190,7 @@ fn busy_connections_are_joined_at_the_next_message() {
                 ring_bytes: RING_BYTES,
                 ..AgentOptions::default()
             },
-            ..NodeOptions::default()
+            policy: policy(),
         });
         // From here on everything must be there, on every connection.
         (node, load.next())
