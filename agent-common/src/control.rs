@@ -40,8 +40,8 @@ pub enum Mode {
     SkipTo = 2,
     /// Nothing more of this connection, either direction.
     Ignore = 3,
-    /// Nothing more of this connection, either direction, as long as [`Settings::epoch`] is `argument`; then it is
-    /// announced anew.
+    /// Nothing more of this connection, either direction, as long as [`Settings::epoch`] is `argument`. After that, also where the
+    /// order comes too late, the connection is judged and announced anew.
     LeaveOut = 4,
 }
 

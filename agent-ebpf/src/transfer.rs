@@ -95,12 +95,7 @@ pub fn transfer<const TRUSTED: bool>(
         mode::NOT_HTTP => return count(Counter::NotHttp, bytes),
         mode::OWN => return count(Counter::Own, bytes),
         mode::FILTERED if connection.epoch != filter::settings().epoch => {
-            // What went by meanwhile is not known: from here on it is like a connection older than the agent.
-            connection.mode = mode::UNDECIDED;
-            connection.flags = 0;
-            connection.turn = 0;
-            connection.tries = 0;
-            connection.skipping = [0; 2];
+            judge_anew(connection);
         }
         mode::FILTERED => return count(Counter::Filtered, bytes),
         _ => return count(Counter::Skipped, bytes),
@@ -156,7 +151,13 @@ fn wanted<const TRUSTED: bool>(
         return count(Counter::Skipped, bytes);
     }
     if connection.mode == mode::FILTERED {
-        return count(Counter::Filtered, bytes);
+        if connection.epoch == settings.epoch {
+            return count(Counter::Filtered, bytes);
+        }
+        // The order is older than the filters: whoever gave it knows nothing of the connection any more.
+        judge_anew(connection);
+        connection.turn = turn;
+        chunk_flags = chunk_flags::TURN_START;
     }
     let mut skip = 0_u32;
     if connection.skipping[index(direction)] != 0 {
@@ -287,6 +288,17 @@ fn wanted<const TRUSTED: bool>(
     }
 }
 
+/// The filters have changed. What went by meanwhile is not known: from here on it is like a connection older than the agent.
+#[inline(always)]
+fn judge_anew(connection: &mut Connection) {
+    connection.mode = mode::UNDECIDED;
+    connection.flags = 0;
+    connection.turn = 0;
+    connection.turn_bytes = 0;
+    connection.tries = 0;
+    connection.skipping = [0; 2];
+}
+
 /// Takes an order of user space about this direction, if there is one.
 #[inline(always)]
 fn obey(connection: &mut Connection, direction: Direction) {
@@ -312,7 +324,7 @@ fn obey(connection: &mut Connection, direction: Direction) {
         kind if kind == Mode::Limited as u32 => connection.turn_bytes_max = argument,
         kind if kind == Mode::Full as u32 => connection.turn_bytes_max = 0,
         kind if kind == Mode::Ignore as u32 => connection.mode = mode::IGNORED,
-        kind if kind == Mode::LeaveOut as u32 && argument == filter::settings().epoch => {
+        kind if kind == Mode::LeaveOut as u32 => {
             connection.mode = mode::FILTERED;
             connection.epoch = argument;
         }

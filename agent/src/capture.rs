@@ -262,8 +262,9 @@ impl Capture {
     fn apply_policy(&mut self) {
         let policy = Arc::clone(&self.sinks.policy.borrow_and_update());
         self.status.policy_version = policy.version;
-        self.tracker
-            .set_policy(http_limits(&policy.policy), policy.policy.filter.clone());
+        let filter = policy.policy.filter.clone();
+        let (tracker, mut sink) = self.split();
+        tracker.set_policy(http_limits(&policy.policy), filter, &mut |call| sink.take(&call));
         self.pipeline.set_policy(&policy.policy);
         let settings = settings(&self.config, &policy.policy, self.settings.epoch.wrapping_add(1));
         let filters = &mut self.loaded.filters;

@@ -3,6 +3,8 @@
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
+use protocol::Exchange;
+
 use super::connection::{Connection, Ledger};
 use super::counters::Counters;
 use super::ends::{End, Ends, Side};
@@ -57,7 +59,20 @@ impl Common {
 
     /// Hands out what is complete.
     pub fn deliver(&mut self, connection: &mut Connection, out: &mut impl FnMut(Call)) {
+        self.deliver_if(connection, |_| true, out);
+    }
+
+    /// Hands out what is complete and wanted.
+    pub fn deliver_if(
+        &mut self,
+        connection: &mut Connection,
+        wanted: impl Fn(&Exchange) -> bool,
+        out: &mut impl FnMut(Call),
+    ) {
         while let Some(exchange) = connection.poll() {
+            if !wanted(&exchange) {
+                continue;
+            }
             let Some(side) = connection.side() else {
                 continue;
             };

@@ -4,6 +4,7 @@ use policy::FilterPolicy;
 
 use super::Tracker;
 use super::connection::Connection;
+use super::delivery::Call;
 use super::judge::{Judge, Verdict};
 use super::order::Order;
 use crate::attribution::Attribution;
@@ -13,7 +14,8 @@ pub const EXCLUDED_CHECK_NS: u64 = 60_000_000_000;
 
 impl Tracker {
     /// A new policy: bounds for connections from now on, and the filter for all. The source's filters are empty from here on.
-    pub fn set_policy(&mut self, http: protocol::Limits, filter: FilterPolicy) {
+    /// What was complete before goes to `out`.
+    pub fn set_policy(&mut self, http: protocol::Limits, filter: FilterPolicy, out: &mut impl FnMut(Call)) {
         self.limits.http = http;
         self.judge = Judge::new(filter);
         self.excluded.clear();
@@ -37,11 +39,12 @@ impl Tracker {
             common.orders.push(Order::LeaveOut {
                 connection: connection.id,
             });
+            // What is unfinished is no longer wanted.
+            connection.abandon(connection.active_ns, &mut common.ledger);
+            common.deliver_if(&mut connection, |exchange| exchange.response.is_some(), out);
             common
                 .ends
                 .remove(&connection.tuple, connection.netns, connection.id);
-            // What is unfinished is no longer wanted.
-            connection.abandon(connection.active_ns, &mut common.ledger);
         }
     }
 

@@ -86,7 +86,9 @@ fn a_new_policy_judges_connections_anew() {
     talk.call("a", 1).say(true, "GET /b HTTP/1.1\r\n\r\n", 1);
     desk.play(&talk.records);
     let without = policy("[[filter.exclude]]\nexecutable = \"stock\"\n");
-    desk.tracker.set_policy(protocol::Limits::default(), without);
+    let calls = &mut desk.calls;
+    desk.tracker
+        .set_policy(protocol::Limits::default(), without, &mut |call| calls.push(call));
     assert_eq!(orders(&mut desk), [Order::LeaveOut { connection: 12 }]);
     assert_eq!(desk.tracker.connections(), 1);
     let before = talk.records.len();

@@ -95,7 +95,7 @@ fn a_new_policy_hears_it_again() {
     desk.play(&talk.records);
     assert_eq!(left_out(&mut desk, talk.client.id), 1);
     desk.tracker
-        .set_policy(protocol::Limits::default(), FilterPolicy::default());
+        .set_policy(protocol::Limits::default(), FilterPolicy::default(), &mut |_| {});
     talk.records.clear();
     for i in 0..JOINED_ENOUGH {
         talk.call(&format!("d{i}"), 1);
