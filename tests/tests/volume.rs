@@ -76,8 +76,6 @@ fn every_request_is_a_row(provider: &str, requests_per_connection: u64) {
         assert_eq!(call.server_workload, "loadserver", "{row}");
         assert!(call.client_workload.starts_with("volume"), "{row}");
     }
-    let ring_full = lost.iter().find(|(_, reason, _)| reason == "ring_full");
-    assert_eq!(ring_full, None);
 }
 
 #[test]
