@@ -323,3 +323,43 @@ fn mount_tracefs() {
         assert!(mounted.unwrap().success(), "cannot mount tracefs");
     }
 }
+
+/// wrk counts the responses that came in time; what was on its way at the end is a row as well.
+#[test]
+fn what_wrk_counts_is_there() {
+    const CONNECTIONS: u64 = 4;
+    if !can_capture() || !programs_are_installed() {
+        return;
+    }
+    let mut node = Node::start(&NodeOptions::default());
+    let server = servers::nginx(node.directory());
+    let pace = node.directory().join("pace.lua");
+    std::fs::write(&pace, "function delay() return 5 end\n").unwrap();
+    let mut command = Command::new("wrk");
+    command.args(["-t", "1", "-c", &CONNECTIONS.to_string(), "-d", "1s", "-s"]);
+    let url = format!("http://{}/echo", server.address);
+    let output = text(&command.arg(&pace).arg(url).output().unwrap());
+    let counted: u64 = output
+        .lines()
+        .find_map(|line| line.trim().split_once(" requests in ")?.0.parse().ok())
+        .unwrap_or_else(|| panic!("{output}"));
+    node.until_stored(server.address.port(), counted);
+    node.stop_agent();
+    let calls = node.api().calls(server.address.port());
+    println!("wrk counted {counted}, {} rows", calls.len());
+    assert!((counted..=counted + CONNECTIONS).contains(&(calls.len() as u64)));
+    for call in &calls {
+        assert_eq!(
+            (call.method.as_str(), call.path.as_str()),
+            ("GET", "/echo"),
+            "{}",
+            call.row
+        );
+        assert_eq!(call.client_workload, "wrk", "{}", call.row);
+        assert_eq!(call.server_workload, "nginx", "{}", call.row);
+    }
+    let answered = calls
+        .iter()
+        .filter(|call| call.status == 200 && call.duration_us > 0);
+    assert!(answered.count() as u64 >= counted);
+}
