@@ -1,5 +1,5 @@
-//! Small scattered buffers, gathered in one record: a head and a body written at once, say. One record instead of one for each part
-//! halves what such a call costs, here and in the agent.
+//! Small scattered buffers, gathered in one record: a head and a body written at once, say. The traced call costs as much as with a
+//! record for each part (reading the user's memory part by part dominates), but the agent has one record to handle instead of several.
 
 use agent_common::{ChunkHeader, Counter, chunk_flags};
 use aya_ebpf::helpers::{bpf_probe_read_user, generated};

@@ -130,3 +130,44 @@ fn result(directory: &Path) -> Result<(String, Vec<Cell>)> {
     ];
     Ok((description.full_id, row))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_what_criterion_leaves() {
+        let root = tempfile::tempdir().unwrap();
+        let directory = root.path().join("observe/integer/new");
+        fs::create_dir_all(&directory).unwrap();
+        let interval = r#"{"confidence_level":0.95,"lower_bound":290.0,"upper_bound":330.0}"#;
+        let estimate =
+            format!(r#"{{"confidence_interval":{interval},"point_estimate":300.0,"standard_error":1.0}}"#);
+        fs::write(
+            directory.join("estimates.json"),
+            format!(r#"{{"mean":{estimate},"median":{estimate},"slope":null}}"#),
+        )
+        .unwrap();
+        fs::write(
+            directory.join("benchmark.json"),
+            r#"{"group_id":"observe","full_id":"observe/integer","throughput":{"Elements":3},"title":"x"}"#,
+        )
+        .unwrap();
+        let mut rows = Vec::new();
+        collect(root.path(), &mut rows).unwrap();
+        let [(name, row)] = rows.as_slice() else {
+            panic!("one benchmark")
+        };
+        assert_eq!(name, "observe/integer");
+        let text: Vec<_> = row.iter().map(Cell::to_string).collect();
+        assert_eq!(
+            text,
+            [
+                "observe/integer",
+                "300.0 (290.0 … 330.0)",
+                "3 elements",
+                "100.0 (96.7 … 110.0)"
+            ]
+        );
+    }
+}
