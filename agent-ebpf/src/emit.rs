@@ -46,7 +46,7 @@ pub struct Piece {
 /// # Safety
 /// `header` must be valid for writes; it may be uninitialised.
 #[inline(always)]
-pub unsafe fn describe(header: *mut ChunkHeader, piece: &Piece) {
+unsafe fn describe(header: *mut ChunkHeader, piece: &Piece) {
     // SAFETY: by the caller.
     unsafe {
         (*header).kind = Kind::Chunk as u8;

@@ -14,7 +14,6 @@ mod connection;
 mod count;
 mod emit;
 mod filter;
-mod gather;
 mod kernel;
 mod lifecycle;
 mod maps;

@@ -17,7 +17,6 @@ use crate::{
     count::count,
     emit::{self, Piece},
     filter::{self, Verdict},
-    gather::{self, GATHERED_BYTES_MAX, PARTS_MAX, Scattered},
     kernel::{HAS_LOOP, OFF_TCP_WRITE_SEQ, Socket},
     maps::CONTROL,
     owner,
@@ -245,8 +244,8 @@ fn wanted<const TRUSTED: bool>(
 
     piece.address = cursor.address;
     piece.bytes = left;
-    let unskipped = left == length && skip == 0;
-    let whole = unskipped && left <= CHUNK_BYTES_MAX as u32 && u64::from(left) <= cursor.available;
+    let whole =
+        left == length && skip == 0 && left <= CHUNK_BYTES_MAX as u32 && u64::from(left) <= cursor.available;
     if connection.flags & flags::ANNOUNCED == 0 && !emit::open(transfer.socket, connection) {
         // The piece cannot go ahead of the announcement.
         emit::turn_away(&raw const piece);
@@ -255,16 +254,6 @@ fn wanted<const TRUSTED: bool>(
     if left == 0 || whole {
         // Everything in one record, the common case; or nothing but the news that bytes went by.
         emit::send_piece(&raw const piece);
-        return;
-    }
-    if unskipped && left < GATHERED_BYTES_MAX && cursor.vector_length < PARTS_MAX {
-        let parts = Scattered {
-            piece,
-            available: cursor.available,
-            vector: cursor.vector,
-            vector_length: cursor.vector_length,
-        };
-        gather::send_scattered(&raw const parts);
         return;
     }
     piece.length = 0;
