@@ -9,7 +9,7 @@ use super::order::Order;
 pub const JOINED_ENOUGH: u64 = 16;
 
 impl Tracker {
-    /// Captures a client's end no more when the server's end gives the exchanges: half the work for both the kernel and the agent.
+    /// Captures a client's end no more when the server's end gives the exchanges: about half the kernel's work for it.
     pub(super) fn silence(&mut self, id: u64) {
         if !self.is_spoken_for(id) {
             return;
