@@ -27,6 +27,6 @@ pub use agent::{Agent, AgentOptions};
 pub use collector::Collector;
 pub use metrics::Metrics;
 pub use node::{Node, NodeOptions, UNLIMITED, directory};
-pub use preflight::{can_capture, has_program};
+pub use preflight::{can_capture, has_program, mount_tracefs};
 pub use process::{Process, program};
 pub use wait::{DEADLINE, until, until_within};

@@ -28,6 +28,22 @@ pub fn has_program(name: &str) -> bool {
     found || decide(&[&format!("{name} is not installed: cargo xtask setup --tests")])
 }
 
+/// Mounts the file system that tells the numbers of tracepoints, which the provider `syscall-exit` attaches by. Tests run beside each
+/// other: one that another has mounted meanwhile is as good.
+///
+/// # Panics
+/// When it cannot be mounted.
+pub fn mount_tracefs() {
+    let is_mounted = || Path::new("/sys/kernel/tracing/events").is_dir();
+    if !is_mounted() {
+        let mounted = std::process::Command::new("mount")
+            .args(["-t", "tracefs", "tracefs", "/sys/kernel/tracing"])
+            .status()
+            .expect("mount is installed");
+        assert!(mounted.success() || is_mounted(), "cannot mount tracefs");
+    }
+}
+
 fn decide(reasons: &[&str]) -> bool {
     if reasons.is_empty() {
         return true;

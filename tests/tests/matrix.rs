@@ -305,22 +305,12 @@ fn six_servers_and_four_clients() {
 #[test]
 fn the_fallback_provider_sees_the_same() {
     if can_capture() && programs_are_installed() {
-        mount_tracefs();
+        tests::mount_tracefs();
         matrix(
             "syscall-exit",
             &[curl, fetch],
             &[SERVERS[0], SERVERS[2], SERVERS[3], SERVERS[5]],
         );
-    }
-}
-
-/// The fallback provider attaches to tracepoints by their numbers, which tracefs tells.
-fn mount_tracefs() {
-    if !std::path::Path::new("/sys/kernel/tracing/events").is_dir() {
-        let mounted = Command::new("mount")
-            .args(["-t", "tracefs", "tracefs", "/sys/kernel/tracing"])
-            .status();
-        assert!(mounted.unwrap().success(), "cannot mount tracefs");
     }
 }
 

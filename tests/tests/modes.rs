@@ -15,7 +15,7 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use agent_common::{Counter, Direction, FilterAction, Mode, Role, Settings};
 use eastwatch_agent::loader::{self, Loaded, ProviderChoice};
 use eastwatch_agent::source::{Event, ebpf};
-use tests::can_capture;
+use tests::{can_capture, mount_tracefs};
 
 /// Both ends of one connection in one process: for each number on its standard input a request with so long a body, read to its end and
 /// answered, then a line on its standard output. What it did then is in the ring buffer, since records are made inside its system calls.
@@ -311,6 +311,7 @@ fn socket_tracepoints_obey() {
 #[test]
 fn system_call_exits_obey() {
     if can_capture() {
+        mount_tracefs();
         orders_are_obeyed(ProviderChoice::SyscallExit);
         filters_hold_until_the_epoch_changes(ProviderChoice::SyscallExit);
         control_groups_are_filtered(ProviderChoice::SyscallExit);

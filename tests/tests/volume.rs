@@ -85,6 +85,7 @@ fn a_hundred_thousand_requests_are_a_hundred_thousand_rows() {
 
 #[test]
 fn the_fallback_provider_loses_nothing_either() {
+    tests::mount_tracefs();
     every_request_is_a_row("syscall-exit", 50);
 }
 
