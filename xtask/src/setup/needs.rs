@@ -62,7 +62,9 @@ const TESTS: &[Need] = &[
     NODE,
     // Without the package `apache2`, which adds a service and a configuration that no test uses.
     program("apache2", "apache2-bin", "web server"),
+    program("bpftool", "bpftool", "list of loaded programs"),
     program("curl", "curl", "client"),
+    program("ip", "iproute2", "network namespaces"),
     program("go", "golang-go", "Go service"),
     program("javac", "default-jdk-headless", "Java service"),
     program("wget", "wget", "client"),
