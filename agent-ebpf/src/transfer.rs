@@ -196,7 +196,6 @@ fn wanted<const TRUSTED: bool>(
         available: 0,
         skip: u64::from(skip),
         left: 0,
-
         piece,
     };
     let reason = match call() {

@@ -59,7 +59,6 @@ pub struct Capture {
     config: Config,
     epoch_us: i64,
     status: Status,
-    kernel_counters_unreadable: u64,
 }
 
 fn http_limits(policy: &CapturePolicy) -> protocol::Limits {
@@ -137,7 +136,6 @@ impl Capture {
             config: config.clone(),
             epoch_us: clock::epoch_of_monotonic_us(),
             status,
-            kernel_counters_unreadable: 0,
         };
         capture.status.policy_version = policy.version;
         capture.publish();
@@ -336,7 +334,9 @@ impl Capture {
         for counter in Counter::ALL {
             match self.loaded.counters.read(counter) {
                 Ok((events, bytes)) => rows.kernel(counter, events, bytes),
-                Err(_) => self.kernel_counters_unreadable += 1,
+                Err(error) => {
+                    tracing::warn!(counter = counter.name(), %error, "a counter of the programs cannot be read")
+                }
             }
         }
         rows.stage("tracker", self.tracker.counters().explained());

@@ -56,7 +56,11 @@ async fn ask(
     let (read, mut write) = stream.into_split();
     let mut line = serde_json::to_vec(request)?;
     line.push(b'\n');
-    write.write_all(&line).await.context("asking the agent")?;
+    match write.write_all(&line).await {
+        // Turned away: what the agent answered says why.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
+        written => written.context("asking the agent")?,
+    }
     Ok(Some((BufReader::new(read).lines(), write)))
 }
 
@@ -73,6 +77,9 @@ pub async fn status(path: &Path) -> Result<Option<Status>> {
         .await
         .context("reading from the agent")?
         .unwrap_or_default();
+    if let Ok(Line::Error(error)) = serde_json::from_str(&line) {
+        anyhow::bail!("the agent refused: {error}");
+    }
     let status =
         serde_json::from_str(&line).context("the agent's answer is not understood: its version differs")?;
     Ok(Some(status))

@@ -4,6 +4,7 @@ use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
@@ -14,6 +15,10 @@ use super::{Line, REQUEST_BYTES_MAX, Request};
 use crate::status::Published;
 use crate::tap::{TapFilter, Taps};
 
+/// Wait after a client could not be accepted.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// Time for a client to say what it wants: it holds one of the places.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 /// Clients served at a time; more are turned away.
 pub const CLIENTS_MAX: usize = 16;
 
@@ -79,13 +84,18 @@ impl ControlSocket {
     pub async fn serve(self, published: Published, taps: Taps) {
         let places = Arc::new(Semaphore::new(CLIENTS_MAX));
         loop {
-            let Ok((stream, _)) = self.listener.accept().await else {
-                // Out of descriptors, most likely; other work goes on and gives some back.
-                tokio::task::yield_now().await;
+            let Ok((mut stream, _)) = self.listener.accept().await else {
+                // Out of descriptors, most likely: at once it would fail again, and keep a core busy with it.
+                tokio::time::sleep(ACCEPT_PAUSE).await;
                 continue;
             };
             let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
-                tracing::debug!("a control client was turned away: {CLIENTS_MAX} are served already");
+                tracing::warn!("a control client was turned away: {CLIENTS_MAX} are served already");
+                let busy = Line::Error(format!(
+                    "{CLIENTS_MAX} clients are served already: end one, a tail perhaps"
+                ));
+                // Does not wait for the client: nothing was written to this stream yet, so its buffer has room.
+                let _ = send(&mut stream, &busy).await;
                 continue;
             };
             let (published, taps) = (published.clone(), taps.clone());
@@ -102,7 +112,7 @@ async fn answer(stream: UnixStream, published: &Published, taps: &Taps) -> io::R
     let (read, mut write) = stream.into_split();
     let mut line = String::new();
     let mut reader = BufReader::new(read).take(REQUEST_BYTES_MAX as u64);
-    reader.read_line(&mut line).await?;
+    tokio::time::timeout(REQUEST_TIMEOUT, reader.read_line(&mut line)).await??;
     let request = match serde_json::from_str(&line) {
         Ok(Request::Tail(filter)) => filter.check().map(|()| Request::Tail(filter)),
         Ok(request) => Ok(request),
@@ -183,6 +193,28 @@ mod tests {
         };
         let mut lines = client::tail(&path, &bad).await.unwrap().unwrap();
         assert!(matches!(lines.next().await.unwrap(), Some(Line::Error(text)) if text.contains("status")));
+        server.abort();
+    }
+
+    #[tokio::test]
+    async fn more_clients_than_places_are_told_so() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("agent.sock");
+        let server = tokio::spawn(
+            ControlSocket::bind(&path)
+                .unwrap()
+                .serve(Published::default(), Taps::default()),
+        );
+        let mut tails = Vec::new();
+        for _ in 0..CLIENTS_MAX {
+            tails.push(client::tail(&path, &TapFilter::default()).await.unwrap().unwrap());
+        }
+        let refused = client::status(&path).await.unwrap_err().to_string();
+        assert!(refused.contains("served already"), "{refused}");
+        let mut one_more = client::tail(&path, &TapFilter::default()).await.unwrap().unwrap();
+        assert!(
+            matches!(one_more.next().await.unwrap(), Some(Line::Error(text)) if text.contains("served already"))
+        );
         server.abort();
     }
 }
