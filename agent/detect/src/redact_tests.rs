@@ -23,7 +23,7 @@ fn body(text: &str) -> Body {
         wire_bytes: bytes,
         decoded_bytes: bytes,
         captured: Bytes::copy_from_slice(text.as_bytes()),
-        trailers: vec![],
+        ..Body::default()
     }
 }
 
@@ -31,8 +31,10 @@ pub(crate) fn request(method: &str, target: &str, fields: &[(&str, &str)]) -> Re
     Request {
         method: Bytes::copy_from_slice(method.as_bytes()),
         target: Bytes::copy_from_slice(target.as_bytes()),
+        authority: None,
         version: Version::Http11,
         headers: headers(fields),
+        headers_unknown: 0,
         head_bytes: 0,
         body: Body::default(),
         first_byte: 0,
@@ -45,6 +47,7 @@ fn exchange(request: Request, fields: &[(&str, &str)]) -> Exchange {
         status: 200,
         version: Version::Http11,
         headers: headers(fields),
+        headers_unknown: 0,
         head_bytes: 0,
         body: Body::default(),
         interim: 0,
@@ -53,9 +56,11 @@ fn exchange(request: Request, fields: &[(&str, &str)]) -> Exchange {
     };
     Exchange {
         index: 0,
+        stream: None,
         request_offset: 0,
         request,
         response: Some(response),
+        application: protocol::Application::default(),
         flags: Flags::default(),
     }
 }

@@ -116,9 +116,11 @@ mod tests {
         let request = request("GET", target, fields);
         Exchange {
             index: 0,
+            stream: None,
             request_offset: 0,
             request,
             response: None,
+            application: protocol::Application::default(),
             flags: Flags::default(),
         }
     }

@@ -4,7 +4,8 @@ use std::hint::black_box;
 use std::iter::from_fn;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use protocol::http1::{Boundary, Connection, Start};
+use protocol::http1::Connection;
+use protocol::{Boundary, Start};
 use protocol::{Direction, Limits};
 
 const REQUEST: &str = "GET /api/v1/users/4711/orders?limit=20 HTTP/1.1\r\nHost: shop.internal:8080\r\n\

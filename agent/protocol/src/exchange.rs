@@ -2,6 +2,8 @@
 
 use bytes::Bytes;
 
+use crate::{Application, Messages};
+
 /// A point in time on the source's own clock, nanoseconds. Only differences are used inside this crate.
 pub type Nanos = u64;
 
@@ -68,31 +70,52 @@ pub struct Header {
     pub value: Bytes,
 }
 
-/// A message body: how large it was and, up to the caller's limit, what it held.
+/// A message body: how large it was and, up to the caller's limit, what it held. For WebSocket: everything after the handshake.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Body {
-    /// Bytes on the wire, chunk framing and trailers included.
+    /// Bytes on the wire, framing (chunks, DATA frames with their headers and padding) and HTTP/1 trailers included.
     pub wire_bytes: u64,
-    /// Bytes after removing the transfer coding (chunked), before any content coding.
+    /// Bytes after removing the transfer framing, before any content coding.
     pub decoded_bytes: u64,
-    /// First bytes of the decoded body, at most `Limits::body_bytes`.
+    /// First bytes of the content, at most `Limits::body_bytes`: the content coding is removed where `content` says so.
     pub captured: Bytes,
-    /// Trailer fields (chunked only).
+    /// What `captured` is.
+    pub content: Content,
+    /// Messages inside of it, where the application protocol has any.
+    pub messages: Messages,
+    /// Trailer fields (chunked coding, HTTP/2, gRPC-Web).
     pub trailers: Vec<Header>,
+}
+
+/// What [`Body::captured`] holds (RFC 9110 8.4).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Content {
+    /// The bytes as they came: there was no content coding, or nothing was captured.
+    #[default]
+    Plain,
+    /// The bytes behind the content coding.
+    Decoded,
+    /// The bytes as they came, because their coding is unknown, broken, or grew beyond the limits of decoding.
+    Encoded,
 }
 
 /// Request half.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Request {
-    /// Method token exactly as sent.
+    /// Method token exactly as sent. Empty: not known (HTTP/2 joined late).
     pub method: Bytes,
-    /// Request target exactly as sent.
+    /// Request target (`:path` in HTTP/2) exactly as sent. Empty: not known (HTTP/2 joined late), or there is none (CONNECT).
     pub target: Bytes,
-    /// Minor version of HTTP/1.
+    /// `:authority` of HTTP/2; `None` in HTTP/1, where the target or `Host` says it.
+    pub authority: Option<Bytes>,
+    /// Version.
     pub version: Version,
-    /// Header fields in order.
+    /// Header fields in order, without pseudo-header fields.
     pub headers: Vec<Header>,
-    /// Bytes of the head on the wire, up to and including the empty line.
+    /// Header fields that refer to an HPACK table entry from before the connection was joined: their name, or their value too, is
+    /// not known and they are not in `headers`. Pseudo-header fields are counted too.
+    pub headers_unknown: u32,
+    /// Bytes of the head on the wire: up to and including the empty line; in HTTP/2 the frames of the header block.
     pub head_bytes: u64,
     /// Body.
     pub body: Body,
@@ -105,12 +128,14 @@ pub struct Request {
 /// Response half: the final (not 1xx, except 101) response.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Response {
-    /// Status code, 100–999.
+    /// Status code, 100–999; 0: not known (HTTP/2 joined late).
     pub status: u16,
     /// Version.
     pub version: Version,
-    /// Header fields in order.
+    /// Header fields in order, without pseudo-header fields.
     pub headers: Vec<Header>,
+    /// As [`Request::headers_unknown`].
+    pub headers_unknown: u32,
     /// Bytes of the head on the wire.
     pub head_bytes: u64,
     /// Body.
@@ -130,6 +155,8 @@ pub enum Version {
     Http10,
     /// HTTP/1.1.
     Http11,
+    /// HTTP/2.
+    Http2,
 }
 
 impl Version {
@@ -139,6 +166,7 @@ impl Version {
         match self {
             Self::Http10 => "HTTP/1.0",
             Self::Http11 => "HTTP/1.1",
+            Self::Http2 => "HTTP/2",
         }
     }
 }
@@ -149,12 +177,16 @@ impl Version {
 pub struct Exchange {
     /// 0-based index of the request among those seen on the connection.
     pub index: u64,
+    /// HTTP/2 stream identifier.
+    pub stream: Option<u32>,
     /// Stream offset of the request's first byte.
     pub request_offset: u64,
     /// Request.
     pub request: Request,
     /// Response.
     pub response: Option<Response>,
+    /// What speaks on top of HTTP.
+    pub application: Application,
     /// Completeness.
     pub flags: Flags,
 }

@@ -4,13 +4,19 @@
 //! same exchanges. Hostile bytes cannot make it panic, nor grow beyond [`Limits`].
 #![forbid(unsafe_code)]
 
+mod application;
 mod counters;
 mod detect;
 mod exchange;
 pub mod http1;
 mod limits;
+mod segment;
 
+pub use application::{
+    Application, GraphQlKind, GraphQlOperation, JsonRpcCall, Messages, Rpc, SoapCall, Streaming, WebSocket,
+};
 pub use counters::Counters;
 pub use detect::{StartLine, looks_like};
-pub use exchange::{Body, Direction, Exchange, Flags, Header, Nanos, Request, Response, Version};
+pub use exchange::{Body, Content, Direction, Exchange, Flags, Header, Nanos, Request, Response, Version};
 pub use limits::Limits;
+pub use segment::{Boundary, Start, Want};

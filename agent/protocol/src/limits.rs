@@ -18,6 +18,19 @@ pub struct Limits {
     /// Bytes of a direction that are held while the other one is behind: an answer seen before its request, or bytes
     /// after an `Upgrade` whose answer was not seen. Each held segment costs [`Limits::HELD_SEGMENT_COST`] more.
     pub held_bytes: usize,
+    /// HTTP/2: open streams of a connection. Servers commonly allow 100 to 256 at a time.
+    pub streams: usize,
+    /// HTTP/2: a header list after decompression, bytes as RFC 9113 6.5.2 counts them (32 more for each field).
+    pub header_list_bytes: usize,
+    /// HTTP/2: largest HPACK table kept for a direction, as RFC 7541 4.1 counts it. Of a larger one the oldest entries are
+    /// forgotten, and count as unknown.
+    pub hpack_table_bytes: usize,
+    /// First bytes of a body that are looked at to tell the application protocol (GraphQL, JSON-RPC, SOAP), after content decoding.
+    pub inspect_bytes: usize,
+    /// Most bytes that a content coding may give for each byte of the wire, beyond [`Limits::DECODE_FLOOR`].
+    pub decode_ratio: usize,
+    /// Operations kept of a batch (GraphQL, JSON-RPC).
+    pub operations: usize,
 }
 
 impl Limits {
@@ -25,6 +38,8 @@ impl Limits {
     pub const HEADERS_MAX: usize = 256;
     /// What a held segment costs besides its bytes.
     pub const HELD_SEGMENT_COST: usize = 64;
+    /// Decoded bytes that any body may give, whatever the ratio.
+    pub const DECODE_FLOOR: usize = 64 << 10;
 }
 
 impl Default for Limits {
@@ -36,6 +51,12 @@ impl Default for Limits {
             pending_requests: 128,
             chunk_line_bytes: 4 << 10,
             held_bytes: 64 << 10,
+            streams: 1024,
+            header_list_bytes: 64 << 10,
+            hpack_table_bytes: 64 << 10,
+            inspect_bytes: 16 << 10,
+            decode_ratio: 100,
+            operations: 16,
         }
     }
 }

@@ -1,7 +1,8 @@
 //! Bytes that went by unseen: what was left out on purpose must not delay or lose an exchange.
 
 use protocol::Direction::{Request, Response};
-use protocol::http1::{Boundary, Connection, Start};
+use protocol::http1::Connection;
+use protocol::{Boundary, Start};
 use protocol::{Flags, Limits};
 
 fn connection() -> Connection {

@@ -2,7 +2,8 @@
 
 use prost::Message as _;
 use protocol::Direction;
-use protocol::http1::{Boundary, Connection, Start};
+use protocol::http1::Connection;
+use protocol::{Boundary, Start};
 
 use super::*;
 use crate::attribution::{Attribution, ExecFacts, Options, ProcessHint};

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use agent_common::{Direction as Way, Role, Tuple};
-use protocol::http1::{Boundary, Connection as Http1, Start, Want};
+use protocol::http1::Connection as Http1;
+use protocol::{Boundary, Start, Want};
 use protocol::{Direction, Limits, StartLine, looks_like};
 
 use super::ends::Side;

@@ -197,6 +197,7 @@ impl BodyReader {
             decoded_bytes: self.decoded,
             captured: self.captured.freeze(),
             trailers: self.trailers,
+            ..Body::default()
         }
     }
 }

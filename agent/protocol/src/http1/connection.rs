@@ -5,37 +5,7 @@ use bytes::Bytes;
 use super::pairing::Pairing;
 use super::proxy::ProxyHeader;
 use super::reader::{Held, Reader, State};
-use crate::{Counters, Direction, Exchange, Limits, Nanos};
-
-/// Whether the connection was seen from its first byte.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Start {
-    /// Both streams begin at offset 0.
-    Fresh,
-    /// Joined after it began: the first segment of each direction may lie anywhere in a message.
-    Late,
-}
-
-/// Whether the other direction carried bytes since this direction's previous byte. Used only to find the next message
-/// after a loss.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Boundary {
-    /// It did: the segment begins a turn.
-    TurnStart,
-    /// It did not.
-    Continued,
-}
-
-/// What a direction still has to be given.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Want {
-    /// Every byte.
-    All,
-    /// Nothing before this stream offset; `u64::MAX`: nothing but the end. Bytes up to it are the rest of a body.
-    SkipTo(u64),
-    /// Nothing: see [`Connection::protocol_hint`].
-    Nothing,
-}
+use crate::{Boundary, Counters, Direction, Exchange, Limits, Nanos, Start, Want};
 
 /// Why a connection carries no HTTP/1, or no longer.
 #[derive(Clone, Debug, PartialEq, Eq)]

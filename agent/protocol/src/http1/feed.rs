@@ -4,8 +4,9 @@ use bytes::Bytes;
 
 use super::body::Read;
 use super::call::{Assign, Loss};
-use super::connection::{Boundary, Connection};
+use super::connection::Connection;
 use super::reader::{Held, State};
+use crate::Boundary;
 use crate::{Direction, Flags, Nanos};
 
 /// Bytes of one direction that are known to follow what was read.

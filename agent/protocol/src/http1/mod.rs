@@ -20,5 +20,5 @@ mod resync;
 #[cfg(test)]
 mod tests;
 
-pub use connection::{Boundary, Connection, ProtocolHint, Start, Want};
+pub use connection::{Connection, ProtocolHint};
 pub use proxy::ProxyHeader;

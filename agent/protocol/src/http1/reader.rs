@@ -5,8 +5,8 @@ use std::collections::VecDeque;
 use bytes::{Bytes, BytesMut};
 
 use super::body::BodyReader;
-use super::connection::Boundary;
 use super::head::{Bad, Head, Parsed, ResponseHead, end_of_head};
+use crate::Boundary;
 use crate::detect::Line;
 use crate::{Flags, Limits, Nanos};
 

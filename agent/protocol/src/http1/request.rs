@@ -8,7 +8,7 @@ use super::framing::{Asked, Facts, Framing};
 use super::head::{Bad, RequestHead};
 use super::proxy::{self, Found};
 use super::reader::{Begin, HeadStep, Partial, State};
-use crate::{Body, Direction, Exchange, Flags, Nanos, Request};
+use crate::{Application, Body, Direction, Exchange, Flags, Nanos, Request};
 
 /// Begin of the HTTP/2 preface up to where it is no HTTP/1 request line.
 const HTTP2_START_LINE: &[u8] = b"PRI * HTTP/2";
@@ -176,18 +176,22 @@ impl Connection {
         let switching = asked == Asked::Connect || facts.upgrade().is_some();
         let exchange = Exchange {
             index: self.pairing.next_index(),
+            stream: None,
             request_offset: offset,
             request: Request {
                 method: head.method,
                 target: head.target,
+                authority: None,
                 version: head.version,
                 headers: head.headers,
+                headers_unknown: 0,
                 head_bytes: end - offset,
                 body: Body::default(),
                 first_byte: begin.time,
                 last_byte: time,
             },
             response: None,
+            application: Application::default(),
             flags: Flags::default(),
         };
         self.pairing

@@ -135,6 +135,7 @@ impl Connection {
             status,
             version: head.version,
             headers: head.headers,
+            headers_unknown: 0,
             head_bytes: end - begin.offset,
             body: Body::default(),
             interim: call.interim,

@@ -4,7 +4,8 @@ use proptest::prelude::*;
 use proptest::sample::select;
 
 use super::script::{Item, Sent, play};
-use crate::http1::{Boundary, Connection, Start};
+use crate::http1::Connection;
+use crate::{Boundary, Start};
 use crate::{Direction, Limits};
 
 const FRAGMENTS: &[&str] = &[
@@ -100,6 +101,7 @@ fn tight() -> Limits {
         pending_requests: 4,
         chunk_line_bytes: 20,
         held_bytes: 500,
+        ..Limits::default()
     }
 }
 

@@ -5,7 +5,7 @@ use proptest::sample::Index;
 
 use super::conversation::{Conversation, Habit, any_habit, conversation, ids};
 use super::script::{Item, Played, Sent, line, play};
-use crate::http1::{Boundary, Start};
+use crate::{Boundary, Start};
 use crate::{Direction, Exchange, Flags, Limits};
 
 fn limits() -> Limits {

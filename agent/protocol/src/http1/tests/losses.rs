@@ -1,7 +1,7 @@
 //! Bytes that are missing, and limits that are reached.
 
 use super::script::{GET, OK, Script, play, talk};
-use crate::http1::Start;
+use crate::Start;
 use crate::{Direction, Limits};
 
 #[test]

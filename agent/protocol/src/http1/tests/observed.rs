@@ -1,8 +1,9 @@
 //! What is reported besides plain exchanges: counters, parts, hints, wants.
 
 use super::script::{GET, OK, Played, Script, line, play, talk};
-use crate::http1::{ProtocolHint, Start, Want};
+use crate::http1::ProtocolHint;
 use crate::{Counters, Direction, Flags, Limits};
+use crate::{Start, Want};
 
 fn counted(turns: &[(&str, &str)]) -> Counters {
     talk(turns).end().play().counters
@@ -211,7 +212,7 @@ fn what_is_wanted() {
             offset,
             offset,
             data.as_bytes(),
-            crate::http1::Boundary::TurnStart,
+            crate::Boundary::TurnStart,
         );
         connection.wants(direction)
     };

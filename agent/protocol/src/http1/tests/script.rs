@@ -1,6 +1,7 @@
 //! A conversation as a list of turns, and ways to deliver it.
 
-use crate::http1::{Boundary, Connection, Start};
+use crate::http1::Connection;
+use crate::{Boundary, Start};
 use crate::{Counters, Direction, Exchange, Limits, Nanos};
 
 /// Bytes that one side sent at one time.
