@@ -11,6 +11,8 @@ mod memory;
 mod nginx;
 mod process;
 mod programs;
+mod recording;
+mod replay;
 mod report;
 mod server;
 mod statistics;
@@ -56,6 +58,8 @@ enum Subject {
     Nginx,
     /// Resident memory of the agent, idle and with 10,000 connections.
     Memory,
+    /// Captures read from files: exchanges per second, beside tshark.
+    Replay,
     /// Everything.
     All,
 }
@@ -78,18 +82,19 @@ pub fn run(workspace: &Workspace, arguments: &Arguments) -> Result<()> {
         .any(chosen);
     if live {
         preflight::check()?;
-        if !arguments.no_build {
-            build::run(workspace, Profile::Release)?;
-        }
+    }
+    if (live || chosen(Subject::Replay)) && !arguments.no_build {
+        build::run(workspace, Profile::Release)?;
     }
     let plan = Plan {
         workspace,
         rounds: arguments.rounds,
         seconds: arguments.seconds,
     };
-    let measurements: [(Subject, Measure); 4] = [
+    let measurements: [(Subject, Measure); 5] = [
         (Subject::Criterion, criterion::measure),
         (Subject::Hooks, hooks::measure),
+        (Subject::Replay, replay::measure),
         (Subject::Memory, memory::measure),
         (Subject::Nginx, nginx::measure),
     ];

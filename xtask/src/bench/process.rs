@@ -108,9 +108,7 @@ impl Process {
 
     /// Resident memory of the process.
     pub fn memory(&self) -> Result<Memory> {
-        let file = format!("/proc/{}/status", self.child.id());
-        let text = fs::read_to_string(&file).with_context(|| format!("reading {file}"))?;
-        Memory::parse(&text).with_context(|| format!("{file} does not say how much memory is resident"))
+        Memory::of(self.child.id())
     }
 
     fn last_words(&self) -> String {
@@ -218,6 +216,13 @@ pub struct Memory {
 }
 
 impl Memory {
+    /// Of a process that has not ended.
+    pub fn of(pid: u32) -> Result<Self> {
+        let file = format!("/proc/{pid}/status");
+        let text = fs::read_to_string(&file).with_context(|| format!("reading {file}"))?;
+        Self::parse(&text).with_context(|| format!("{file} does not say how much memory is resident"))
+    }
+
     fn parse(status: &str) -> Option<Self> {
         let field = |name: &str| -> Option<u64> {
             let line = status.lines().find_map(|line| line.strip_prefix(name))?;

@@ -13,7 +13,7 @@ use crate::command;
 use crate::daemons::free_address;
 
 /// Bytes of the file.
-const FILE_BYTES: usize = 512;
+pub const FILE_BYTES: usize = 512;
 /// Connections that the worker accepts.
 const CONNECTIONS_MAX: usize = 16_384;
 
@@ -27,6 +27,10 @@ pub struct Server {
 
 /// Path of the file on the server.
 pub const PATH: &str = "/static/item.txt";
+/// Path of a large one.
+pub const BODY_PATH: &str = "/static/large.bin";
+/// Bytes of the large one.
+pub const BODY_BYTES: usize = 1 << 20;
 
 impl Server {
     pub fn start() -> Result<Self> {
@@ -44,6 +48,11 @@ impl Server {
             "x".repeat(FILE_BYTES),
         )
         .context("writing the file to serve")?;
+        fs::write(
+            home.join("html").join(BODY_PATH.trim_start_matches('/')),
+            "x".repeat(BODY_BYTES),
+        )
+        .context("writing the large file to serve")?;
         let address = free_address()?;
         let here = home.display();
         // Without sendfile, as nginx is when nobody configures it: the body passes through memory and is captured.
