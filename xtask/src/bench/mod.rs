@@ -9,6 +9,7 @@ mod criterion;
 mod hooks;
 mod memory;
 mod nginx;
+mod peers;
 mod process;
 mod programs;
 mod recording;
@@ -58,7 +59,7 @@ enum Subject {
     Nginx,
     /// Resident memory of the agent, idle and with 10,000 connections.
     Memory,
-    /// Captures read from files: exchanges per second, beside tshark.
+    /// Captures read from files: exchanges per second, beside tshark and Suricata.
     Replay,
     /// Everything.
     All,

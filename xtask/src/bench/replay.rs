@@ -1,4 +1,4 @@
-//! `replay`: captures read from files, exchanges per second and core; the same captures read by tshark.
+//! `replay`: captures read from files, exchanges per second and core; the same captures read by tshark and Suricata.
 //!
 //! Elapsed time says little on a shared machine, and the agent has one working thread: the figure is CPU time, user and system.
 
@@ -11,6 +11,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 
 use crate::bench::Plan;
+use crate::bench::peers;
 use crate::bench::process::{self, Memory};
 use crate::bench::recording::{Recording, Recordings};
 use crate::bench::report::{Bound, Cell, Section, Target};
@@ -25,9 +26,11 @@ const MIB: f64 = (1 << 20) as f64;
 
 /// One pass over a capture.
 #[derive(Debug, Clone, Copy)]
-struct Pass {
-    cpu: Duration,
-    exchanges: u64,
+pub struct Pass {
+    /// User and system time.
+    pub cpu: Duration,
+    /// Exchanges that came out.
+    pub exchanges: u64,
 }
 
 pub fn measure(plan: &Plan<'_>) -> Result<Vec<Section>> {
@@ -44,16 +47,18 @@ pub fn measure(plan: &Plan<'_>) -> Result<Vec<Section>> {
     let mut rows = Vec::new();
     let mut rates = Vec::new();
     for recording in &recordings.all {
-        let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+        let mut ours = Vec::new();
+        let (mut tshark, mut suricata) = (Vec::new(), Vec::new());
         let mut peak = 0;
         for round in 0..plan.rounds {
             let out = scratch.path().join("out");
             let (pass, resident) = replay(&agent, recording, &out)?;
             peak = peak.max(resident);
             ours.push(pass);
-            // The other takes minutes for what the agent does in seconds.
+            suricata.extend(peers::suricata(recording, scratch.path())?);
+            // It takes a minute for what the others do in seconds.
             if round == 0 {
-                theirs.extend(tshark(recording, scratch.path())?);
+                tshark.extend(peers::tshark(recording, scratch.path())?);
             }
         }
         let per_second = |passes: &[Pass], count: fn(&Pass, &Recording) -> f64| {
@@ -67,7 +72,6 @@ pub fn measure(plan: &Plan<'_>) -> Result<Vec<Section>> {
         let megabytes: fn(&Pass, &Recording) -> f64 = |_, recording| recording.body_bytes as f64 / 1e6;
         let rate = per_second(&ours, exchanges);
         let bodies = per_second(&ours, megabytes);
-        let other = per_second(&theirs, exchanges);
         rows.push(vec![
             Cell::from(recording.name),
             Cell::Text(format!("{:.0} MiB", recording.file_bytes as f64 / MIB)),
@@ -76,8 +80,10 @@ pub fn measure(plan: &Plan<'_>) -> Result<Vec<Section>> {
             Cell::from(rate.clone()),
             Cell::from(bodies.clone()),
             Cell::Text(format!("{:.1} MiB", peak as f64 / MIB)),
-            Cell::Text(seen(&theirs)),
-            Cell::from(other),
+            Cell::Text(seen(&tshark)),
+            Cell::from(per_second(&tshark, exchanges)),
+            Cell::Text(seen(&suricata)),
+            Cell::from(per_second(&suricata, exchanges)),
         ]);
         rates.push((rate, bodies));
     }
@@ -89,7 +95,8 @@ pub fn measure(plan: &Plan<'_>) -> Result<Vec<Section>> {
         explanation: "Captures recorded by tcpdump on loopback: h2load against nginx (512 B) and nghttpd (128 B, 100 streams on each of 10 \
                       connections), curl fetching 1 MiB files from nginx. Per second of CPU time, user and system, median (least … most); \
                       every exchange becomes a line of calls.jsonl. tshark prints method, target, status and time of each message, in one \
-                      round. What tcpdump lost is missing in both."
+                      round; Suricata, with one thread and no rules, writes a line of JSON for each exchange. What tcpdump lost is \
+                      missing for all of them."
             .into(),
         columns: vec![
             "",
@@ -100,7 +107,9 @@ pub fn measure(plan: &Plan<'_>) -> Result<Vec<Section>> {
             "MB of bodies/s",
             "largest memory",
             "tshark: responses",
-            "responses/s",
+            "tshark: responses/s",
+            "Suricata: exchanges",
+            "Suricata: exchanges/s",
         ],
         rows,
         targets: vec![
@@ -152,56 +161,4 @@ fn replay(agent: &Path, recording: &Recording, out: &Path) -> Result<(Pass, u64)
     let lines = File::open(&calls).with_context(|| format!("opening {}", calls.display()))?;
     let exchanges = BufReader::new(lines).split(b'\n').count() as u64;
     Ok((Pass { cpu, exchanges }, peak))
-}
-
-/// A pass of tshark; `None` where it is not installed.
-fn tshark(recording: &Recording, scratch: &Path) -> Result<Option<Pass>> {
-    let Some(program) = command::find_program("tshark") else {
-        return Ok(None);
-    };
-    let printed = scratch.join("tshark.txt");
-    let protocol = recording.protocol;
-    let decode = format!("tcp.port=={},{protocol}", recording.port);
-    let fields: &[&str] = match protocol {
-        "http2" => &[
-            "http2.headers.method",
-            "http2.headers.path",
-            "http2.headers.status",
-        ],
-        _ => &["http.request.method", "http.request.uri", "http.response.code"],
-    };
-    let mut tshark = Command::new(program);
-    tshark
-        .args([
-            "-n",
-            "-Q",
-            "-d",
-            &decode,
-            "-Y",
-            protocol,
-            "-T",
-            "fields",
-            "-E",
-            "aggregator=,",
-        ])
-        .args(["-e", "frame.time_epoch"])
-        .args(fields.iter().flat_map(|field| ["-e", field]))
-        .arg("-r")
-        .arg(&recording.file)
-        .stdout(File::create(&printed).with_context(|| format!("creating {}", printed.display()))?)
-        .stderr(Stdio::null());
-    let before = process::ended_children()?;
-    let status = tshark.status().context("starting tshark")?;
-    let cpu = process::ended_children()?.saturating_sub(before);
-    if !status.success() {
-        bail!("`{}`: {status}", command::display(&tshark));
-    }
-    let lines = BufReader::new(File::open(&printed).context("opening what tshark printed")?).lines();
-    let mut exchanges = 0;
-    for line in lines {
-        let line = line.context("reading what tshark printed")?;
-        let statuses = line.rsplit('\t').next().unwrap_or_default();
-        exchanges += statuses.split(',').filter(|status| !status.is_empty()).count() as u64;
-    }
-    Ok(Some(Pass { cpu, exchanges }))
 }
