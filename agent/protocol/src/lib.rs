@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 mod application;
+mod connection;
 mod counters;
 mod detect;
 mod exchange;
@@ -15,6 +16,7 @@ mod segment;
 pub use application::{
     Application, GraphQlKind, GraphQlOperation, JsonRpcCall, Messages, Rpc, SoapCall, Streaming, WebSocket,
 };
+pub use connection::{Connection, Over, frames_look_plausible, sender};
 pub use counters::Counters;
 pub use detect::{StartLine, looks_like};
 pub use exchange::{Body, Content, Direction, Exchange, Flags, Header, Nanos, Request, Response, Version};

@@ -178,6 +178,11 @@ impl Connection {
         self.hint.as_ref()
     }
 
+    /// Whether any message was read.
+    pub(crate) fn spoke_http(&self) -> bool {
+        self.spoke_http
+    }
+
     /// The PROXY protocol header ahead of the first request.
     #[must_use]
     pub fn proxy_header(&self) -> Option<&ProxyHeader> {

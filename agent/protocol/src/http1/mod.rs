@@ -22,3 +22,4 @@ mod tests;
 
 pub use connection::{Connection, ProtocolHint};
 pub use proxy::ProxyHeader;
+pub(crate) use proxy::{Found, find as find_proxy_header};

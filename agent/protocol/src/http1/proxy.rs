@@ -19,7 +19,7 @@ pub struct ProxyHeader {
 
 /// What a stream begins with.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Found {
+pub(crate) enum Found {
     /// A header of so many bytes.
     Header(ProxyHeader, usize),
     /// Perhaps one.
@@ -29,7 +29,7 @@ pub(super) enum Found {
 }
 
 /// Looks at the first bytes of a stream.
-pub(super) fn find(data: &[u8]) -> Found {
+pub(crate) fn find(data: &[u8]) -> Found {
     if data.starts_with(PROXY_V2) {
         return v2(data);
     }
