@@ -1,6 +1,10 @@
 //! What speaks on top of HTTP, as far as an exchange shows it.
 
+mod classify;
+
 use bytes::Bytes;
+
+pub use classify::classify;
 
 /// The application protocol of an exchange. Names in it are exactly as sent and come from strangers.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -98,4 +98,8 @@ counters! {
     not_http,
     /// PROXY protocol headers skipped.
     proxy_headers,
+
+    // Bodies.
+    /// Bodies of gRPC or gRPC-Web whose message framing broke: flags that are none, or no base64 where it should be.
+    malformed_grpc,
 }

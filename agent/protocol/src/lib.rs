@@ -5,16 +5,19 @@
 #![forbid(unsafe_code)]
 
 mod application;
+pub mod body;
 mod connection;
 mod counters;
 mod detect;
 mod exchange;
 pub mod http1;
 mod limits;
+mod media;
 mod segment;
 
 pub use application::{
     Application, GraphQlKind, GraphQlOperation, JsonRpcCall, Messages, Rpc, SoapCall, Streaming, WebSocket,
+    classify,
 };
 pub use connection::{Connection, Over, frames_look_plausible, sender};
 pub use counters::Counters;

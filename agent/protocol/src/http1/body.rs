@@ -1,26 +1,24 @@
-//! A body in progress: counts it, keeps its first bytes, and knows where it ends.
-
-use bytes::BytesMut;
+//! A body in progress: takes its framing off and knows where it ends. What is in it is read by [`BodyReader`].
 
 use super::chunked::{Chunked, Part};
 use super::framing::Framing;
 use super::head::trailers;
-use crate::{Body, Counters, Header, Limits};
+use crate::body::{BodyReader, End, Finished};
+use crate::{Counters, Header, Limits};
 
 /// A body that has begun.
 #[derive(Debug)]
-pub(super) struct BodyReader {
-    end: End,
+pub(super) struct FramedBody {
+    framing: Framed,
     wire: u64,
-    decoded: u64,
-    captured: BytesMut,
-    /// Set by the first missing byte: what comes behind a hole is not captured.
-    holed: bool,
+    content: BodyReader,
     trailers: Vec<Header>,
+    /// Its end was seen.
+    complete: bool,
 }
 
 #[derive(Debug)]
-enum End {
+enum Framed {
     /// After so many bytes.
     Length(u64),
     Chunked(Box<Chunked>),
@@ -52,45 +50,45 @@ pub(super) enum Missed {
     EndLost,
 }
 
-impl BodyReader {
+impl FramedBody {
     /// `None`: there is no body.
-    pub(super) fn new(framing: Framing) -> Option<Self> {
-        let end = match framing {
+    pub(super) fn new(framing: Framing, content: impl FnOnce() -> BodyReader) -> Option<Self> {
+        let framing = match framing {
             Framing::None => return None,
-            Framing::Length(length) => End::Length(length),
-            Framing::Chunked => End::Chunked(Box::new(Chunked::new())),
-            Framing::UntilClose => End::Close,
-            Framing::Unknown => End::Unknown,
+            Framing::Length(length) => Framed::Length(length),
+            Framing::Chunked => Framed::Chunked(Box::new(Chunked::new())),
+            Framing::UntilClose => Framed::Close,
+            Framing::Unknown => Framed::Unknown,
         };
         Some(Self {
-            end,
+            framing,
             wire: 0,
-            decoded: 0,
-            captured: BytesMut::new(),
-            holed: false,
+            content: content(),
             trailers: Vec::new(),
+            complete: false,
         })
     }
 
     /// Takes the bytes at the begin of `data`, which is not empty.
     pub(super) fn read(&mut self, data: &[u8], limits: &Limits, counters: &mut Counters) -> Read {
-        match &mut self.end {
-            End::Length(rest) => {
+        match &mut self.framing {
+            Framed::Length(rest) => {
                 let len = usize::try_from(*rest).unwrap_or(usize::MAX).min(data.len());
                 *rest -= len as u64;
                 let done = *rest == 0;
                 self.wire += len as u64;
-                self.keep(data, len, limits);
+                self.complete = done;
+                self.keep(data, len, counters);
                 if done { Read::Done(len) } else { Read::More(len) }
             }
-            End::Chunked(chunked) => match chunked.read(data, limits) {
+            Framed::Chunked(chunked) => match chunked.read(data, limits) {
                 Part::Framing(len) => {
                     self.wire += len as u64;
                     Read::More(len)
                 }
                 Part::Data(len) => {
                     self.wire += len as u64;
-                    self.keep(data, len, limits);
+                    self.keep(data, len, counters);
                     Read::More(len)
                 }
                 Part::End {
@@ -98,6 +96,7 @@ impl BodyReader {
                     trailers: raw,
                     too_large,
                 } => {
+                    self.complete = true;
                     self.wire += len as u64;
                     counters.trailers_too_large += u64::from(too_large);
                     if !too_large && !raw.is_empty() {
@@ -113,38 +112,38 @@ impl BodyReader {
                     Read::Broken
                 }
             },
-            End::Close | End::Unknown => {
+            Framed::Close | Framed::Unknown => {
                 self.wire += data.len() as u64;
-                self.keep(data, data.len(), limits);
+                self.keep(data, data.len(), counters);
                 Read::More(data.len())
             }
         }
     }
 
-    fn keep(&mut self, data: &[u8], len: usize, limits: &Limits) {
-        self.decoded += len as u64;
-        let room = limits.body_bytes.saturating_sub(self.captured.len());
-        if room > 0 && !self.holed {
-            self.captured
-                .extend_from_slice(data.get(..len.min(room)).unwrap_or_default());
-        }
+    fn keep(&mut self, data: &[u8], len: usize, counters: &mut Counters) {
+        self.content.data(data.get(..len).unwrap_or_default(), counters);
     }
 
     /// `len` bytes are missing.
     pub(super) fn miss(&mut self, len: u64) -> Missed {
-        self.holed = true;
-        let missed = match &mut self.end {
-            End::Length(rest) if len < *rest => {
+        let missed = match &mut self.framing {
+            Framed::Length(rest) if len < *rest => {
                 *rest -= len;
                 Missed::Inside
             }
-            End::Length(rest) => Missed::Last(std::mem::take(rest)),
-            End::Chunked(chunked) if len <= chunked.rest_of_chunk() => {
+            Framed::Length(rest) => {
+                self.complete = true;
+                Missed::Last(std::mem::take(rest))
+            }
+            Framed::Chunked(chunked) if len <= chunked.rest_of_chunk() => {
                 chunked.advance(len);
                 Missed::Inside
             }
-            End::Close => Missed::Inside,
-            End::Chunked(_) | End::Unknown => return Missed::EndLost,
+            Framed::Close => Missed::Inside,
+            Framed::Chunked(_) | Framed::Unknown => {
+                self.content.missing(None);
+                return Missed::EndLost;
+            }
         };
         let missing = if let Missed::Last(rest) = missed {
             rest
@@ -152,32 +151,27 @@ impl BodyReader {
             len
         };
         self.wire += missing;
-        self.decoded += missing;
+        self.content.missing(Some(missing));
         missed
     }
 
     /// Where the body ends, as the number of bytes to come; `u64::MAX`: with the connection.
     pub(super) fn rest(&self) -> Option<u64> {
-        match self.end {
-            End::Length(rest) => Some(rest),
-            End::Close => Some(u64::MAX),
-            End::Chunked(_) | End::Unknown => None,
+        match self.framing {
+            Framed::Length(rest) => Some(rest),
+            Framed::Close => Some(u64::MAX),
+            Framed::Chunked(_) | Framed::Unknown => None,
         }
     }
 
     /// Whether the end of the connection completes it.
     pub(super) fn ends_with_connection(&self) -> bool {
-        matches!(self.end, End::Close)
+        matches!(self.framing, Framed::Close)
     }
 
-    /// Whether no more bytes are to be captured.
-    pub(super) fn satisfied(&self, limits: &Limits) -> bool {
-        self.holed || self.captured.len() >= limits.body_bytes
-    }
-
-    /// Whether bytes that were to be captured were left out for the limit.
-    pub(super) fn cut(&self, limits: &Limits) -> bool {
-        limits.body_bytes > 0 && self.decoded > self.captured.len() as u64
+    /// Whether further bytes change nothing but lengths.
+    pub(super) fn satisfied(&self) -> bool {
+        self.content.satisfied()
     }
 
     /// It lasted `wire` bytes, as was found out.
@@ -191,13 +185,16 @@ impl BodyReader {
     }
 
     /// The body as far as it was read.
-    pub(super) fn finish(self) -> Body {
-        Body {
-            wire_bytes: self.wire,
-            decoded_bytes: self.decoded,
-            captured: self.captured.freeze(),
-            trailers: self.trailers,
-            ..Body::default()
-        }
+    pub(super) fn finish(mut self) -> Finished {
+        let end = if self.complete || self.ends_with_connection() {
+            End::Complete
+        } else {
+            End::Cut
+        };
+        let mut finished = self.content.finish(end);
+        finished.body.wire_bytes = self.wire;
+        // Trailers inside the content (gRPC-Web) come before those around it.
+        finished.body.trailers.append(&mut self.trailers);
+        finished
     }
 }

@@ -1,7 +1,8 @@
 //! What pairing knows of a request, of the client's habits, and of losses.
 
 use super::framing::Asked;
-use crate::{Exchange, Nanos};
+use crate::body::Inspected;
+use crate::{Exchange, Nanos, classify};
 
 /// A request and what is known of its answer.
 #[derive(Debug)]
@@ -23,6 +24,18 @@ pub(super) struct Call {
     pub(super) after_burst: bool,
     /// When its answer began that was found by its turn.
     pub(super) resumed: Option<Nanos>,
+    /// What its contents are to an application protocol.
+    pub(super) request_inspected: Inspected,
+    pub(super) response_inspected: Inspected,
+}
+
+impl Call {
+    /// The exchange, which is complete.
+    pub(super) fn into_exchange(self) -> Exchange {
+        let mut exchange = self.exchange;
+        classify(&mut exchange, self.request_inspected, self.response_inspected);
+        exchange
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

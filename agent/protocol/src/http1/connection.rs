@@ -153,7 +153,7 @@ impl Connection {
         };
         match (&self.hint, &reader.state) {
             (Some(_), _) | (_, State::Over) => Want::Nothing,
-            (None, State::Body(body)) if body.satisfied(&self.limits) => match (body.rest(), reader.next) {
+            (None, State::Body(body)) if body.satisfied() => match (body.rest(), reader.next) {
                 (Some(rest), Some(next)) => Want::SkipTo(next.saturating_add(rest)),
                 _ => Want::All,
             },

@@ -19,6 +19,7 @@ use std::collections::VecDeque;
 
 use super::call::{Answer, Assign, Call, Entry, Loss, Turns};
 use super::framing::Asked;
+use crate::body::Inspected;
 use crate::{Counters, Exchange, Flags, Nanos};
 
 #[derive(Debug)]
@@ -71,7 +72,7 @@ impl Pairing {
     }
 
     pub(super) fn poll(&mut self) -> Option<Exchange> {
-        self.ready.pop_front().map(|call| call.exchange)
+        self.ready.pop_front().map(|call| call.into_exchange())
     }
 
     /// Messages that are kept.
@@ -135,6 +136,8 @@ impl Pairing {
             interim_first_byte: None,
             after_burst,
             resumed: None,
+            request_inspected: Inspected::default(),
+            response_inspected: Inspected::default(),
         };
         self.entries.push_back(Entry::Call(Box::new(call)));
         if self.entries.len() == 1 {

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use bytes::{Bytes, BytesMut};
 
-use super::body::BodyReader;
+use super::body::FramedBody;
 use super::head::{Bad, Head, Parsed, ResponseHead, end_of_head};
 use crate::Boundary;
 use crate::detect::Line;
@@ -40,7 +40,7 @@ pub(super) enum State {
     Proxy(Box<Partial>),
     /// In a head.
     Head(Box<Partial>),
-    Body(BodyReader),
+    Body(FramedBody),
     /// A response whose request was not seen yet.
     Waiting(Box<Received>),
     /// Looking for the next message: the first turn that begins with a start line.
@@ -95,7 +95,7 @@ impl Partial {
 /// A message whose end was lost.
 #[derive(Debug)]
 pub(super) struct Open {
-    pub(super) body: BodyReader,
+    pub(super) body: FramedBody,
     pub(super) begin: u64,
     /// Bytes that were lost since, those not counted that were left out on purpose.
     pub(super) lost: u64,

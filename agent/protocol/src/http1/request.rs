@@ -1,6 +1,6 @@
 //! The request direction.
 
-use super::body::BodyReader;
+use super::body::FramedBody;
 use super::call::Loss;
 use super::connection::{Connection, ProtocolHint};
 use super::feed::{Place, Step};
@@ -8,6 +8,7 @@ use super::framing::{Asked, Facts, Framing};
 use super::head::{Bad, RequestHead};
 use super::proxy::{self, Found};
 use super::reader::{Begin, HeadStep, Partial, State};
+use crate::body::BodyReader;
 use crate::{Application, Body, Direction, Exchange, Flags, Nanos, Request};
 
 /// Begin of the HTTP/2 preface up to where it is no HTTP/1 request line.
@@ -174,6 +175,7 @@ impl Connection {
         let framing = facts.request(head.version, &mut self.counters);
         let asked = Asked::by(&head.method);
         let switching = asked == Asked::Connect || facts.upgrade().is_some();
+        let body = FramedBody::new(framing, || BodyReader::request(&head.headers, &self.limits));
         let exchange = Exchange {
             index: self.pairing.next_index(),
             stream: None,
@@ -196,21 +198,23 @@ impl Connection {
         };
         self.pairing
             .push(exchange, asked, begin.turn, switching, &mut self.counters);
-        match BodyReader::new(framing) {
+        match body {
             None => self.request_done(None),
             Some(body) if framing == Framing::Unknown => self.end_unknown(Direction::Request, body, end),
             Some(body) => self.request.state = State::Body(body),
         }
     }
 
-    pub(super) fn request_done(&mut self, body: Option<BodyReader>) {
+    pub(super) fn request_done(&mut self, body: Option<FramedBody>) {
         let mut flags = std::mem::take(&mut self.request.flags);
         if let Some(call) = self.pairing.open_request() {
             if let Some(body) = body {
-                if body.cut(&self.limits) {
+                let finished = body.finish();
+                if finished.cut {
                     flags.insert(Flags::TRUNCATED);
                 }
-                call.exchange.request.body = body.finish();
+                call.exchange.request.body = finished.body;
+                call.request_inspected = finished.inspected;
                 call.exchange.request.last_byte = self.request.last_byte;
             }
             call.exchange.flags.insert(flags);

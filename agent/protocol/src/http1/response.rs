@@ -1,12 +1,13 @@
 //! The response direction.
 
-use super::body::BodyReader;
+use super::body::FramedBody;
 use super::call::{Answer, Assign, Loss};
 use super::connection::{Connection, ProtocolHint};
 use super::feed::{Place, Step};
 use super::framing::{Asked, Facts, Framing};
 use super::head::{Bad, ResponseHead};
 use super::reader::{HeadStep, Received, State};
+use crate::body::BodyReader;
 use crate::{Body, Direction, Flags, Response};
 
 impl Connection {
@@ -131,6 +132,10 @@ impl Connection {
         let facts = Facts::of(&head.headers);
         let framing = facts.response(head.status, asked, head.version, &mut self.counters);
         let status = head.status;
+        let inspected = call.request_done.then_some(&call.request_inspected);
+        let body = FramedBody::new(framing, || {
+            BodyReader::response(&call.exchange.request, inspected, &head.headers, &self.limits)
+        });
         call.exchange.response = Some(Response {
             status,
             version: head.version,
@@ -149,23 +154,25 @@ impl Connection {
             self.leave(hint);
             return;
         }
-        match BodyReader::new(framing) {
+        match body {
             None => self.response_done(None),
             Some(body) if framing == Framing::Unknown => self.end_unknown(Direction::Response, body, end),
             Some(body) => self.response.state = State::Body(body),
         }
     }
 
-    pub(super) fn response_done(&mut self, body: Option<BodyReader>) {
+    pub(super) fn response_done(&mut self, body: Option<FramedBody>) {
         let mut flags = std::mem::take(&mut self.response.flags);
         if let Some(call) = self.pairing.front()
             && call.answer == Answer::Open
         {
             if let (Some(body), Some(response)) = (body, &mut call.exchange.response) {
-                if body.cut(&self.limits) {
+                let finished = body.finish();
+                if finished.cut {
                     flags.insert(Flags::TRUNCATED);
                 }
-                response.body = body.finish();
+                response.body = finished.body;
+                call.response_inspected = finished.inspected;
                 response.last_byte = self.response.last_byte;
             }
             call.exchange.flags.insert(flags);

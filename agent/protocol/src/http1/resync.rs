@@ -1,6 +1,6 @@
 //! Losing the place in a stream, and finding it again.
 
-use super::body::{BodyReader, Missed};
+use super::body::{FramedBody, Missed};
 use super::call::Loss;
 use super::connection::{Connection, ProtocolHint};
 use super::feed::Place;
@@ -24,7 +24,6 @@ impl Connection {
         counters.left_out_bytes = counters.left_out_bytes.saturating_add(on_purpose);
         counters.gaps += u64::from(!left_out);
         counters.gap_bytes = counters.gap_bytes.saturating_add(missing - on_purpose);
-        let limits = self.limits;
         let reader = self.reader(direction);
         reader.turn = false;
         reader.next = Some(to);
@@ -37,7 +36,7 @@ impl Connection {
         }
         match std::mem::replace(&mut reader.state, State::Lost) {
             State::Body(mut body) => {
-                let unwanted = body.satisfied(&limits) && body.rest().is_some();
+                let unwanted = body.satisfied() && body.rest().is_some();
                 reader.flags.insert(if left_out || unwanted {
                     Flags::TRUNCATED
                 } else {
@@ -86,7 +85,7 @@ impl Connection {
         }
     }
 
-    pub(super) fn message_done(&mut self, direction: Direction, body: Option<BodyReader>) {
+    pub(super) fn message_done(&mut self, direction: Direction, body: Option<FramedBody>) {
         match direction {
             Direction::Request => self.request_done(body),
             Direction::Response => self.response_done(body),
@@ -94,7 +93,7 @@ impl Connection {
     }
 
     /// Nobody knows where the body ends that was read up to stream offset `offset`.
-    pub(super) fn end_unknown(&mut self, direction: Direction, body: BodyReader, offset: u64) {
+    pub(super) fn end_unknown(&mut self, direction: Direction, body: FramedBody, offset: u64) {
         let reader = self.reader(direction);
         reader.flags.insert(Flags::TRUNCATED);
         let begin = offset.saturating_sub(body.wire());
