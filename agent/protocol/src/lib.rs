@@ -10,6 +10,7 @@ mod connection;
 mod counters;
 mod detect;
 mod exchange;
+pub mod hpack;
 pub mod http1;
 mod limits;
 mod media;
