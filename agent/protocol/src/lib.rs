@@ -15,6 +15,7 @@ pub mod http1;
 mod limits;
 mod media;
 mod segment;
+pub mod websocket;
 
 pub use application::{
     Application, GraphQlKind, GraphQlOperation, JsonRpcCall, Messages, Rpc, SoapCall, Streaming, WebSocket,
