@@ -1,0 +1,76 @@
+//! What the source counts.
+
+macro_rules! counters {
+    ($($(#[doc = $doc:literal])* $name:ident,)*) => {
+        /// Counts since the start.
+        #[derive(Clone, Debug, Default, PartialEq, Eq)]
+        pub struct Counters {
+            $($(#[doc = $doc])* pub $name: u64,)*
+        }
+
+        impl Counters {
+            /// Name and value of every counter.
+            pub fn named(&self) -> impl Iterator<Item = (&'static str, u64)> {
+                [$((stringify!($name), self.$name),)*].into_iter()
+            }
+
+            /// Name, value and meaning of every counter.
+            pub fn explained(&self) -> impl Iterator<Item = (&'static str, u64, &'static str)> {
+                [$((stringify!($name), self.$name, concat!($($doc),*).trim_ascii()),)*].into_iter()
+            }
+        }
+    };
+}
+
+counters! {
+    /// Files read, also in part.
+    files,
+    /// Files not read, or not to their end.
+    files_broken,
+    /// Packets.
+    packets,
+    /// Packets that carry no TCP segment.
+    packets_not_tcp,
+    /// TCP segments whose header was cut off or is none.
+    segments_invalid,
+    /// TCP segments.
+    segments,
+    /// Segments cut by the capture's length limit: the rest of their bytes is left out.
+    segments_cut,
+    /// Bytes of streams, handed on.
+    bytes,
+    /// Connections announced.
+    connections,
+    /// Of them, those whose begin is not in the capture.
+    connections_late,
+    /// Connections beyond the limit: the one that was quiet for longest is given up for them.
+    connections_evicted,
+    /// Connections ended because nothing was heard of them for the idle time.
+    connections_idle,
+    /// Connections between the ports of one that had not ended.
+    connections_reused,
+    /// Segments that wait for an earlier one.
+    segments_held,
+    /// Segments that came again, all of their bytes known: retransmissions, and packets captured twice.
+    retransmissions,
+    /// Bytes of segments that are known already.
+    retransmitted_bytes,
+    /// Keep-alive probes: a byte or none from just before the stream's place.
+    keep_alives,
+    /// Segments whose bytes differ from those held of the same place; the first ones count (RFC 9293 leaves it open).
+    overlaps_conflicting,
+    /// Segments far from the stream's place, or beyond its end.
+    segments_misplaced,
+    /// Segments of connections that have ended.
+    segments_after_end,
+    /// Segments of connections that nobody wants to hear of: they speak something else, or the policy leaves them out.
+    segments_unwanted,
+    /// Connections that were reset.
+    resets,
+    /// Stretches of bytes that are not in the capture.
+    gaps,
+    /// Bytes in them.
+    gap_bytes,
+    /// Stretches given up because too much waited for them.
+    gaps_by_limit,
+}
