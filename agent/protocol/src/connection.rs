@@ -5,7 +5,6 @@
 
 mod detecting;
 mod frames;
-mod input;
 mod late;
 #[cfg(test)]
 mod tests;
@@ -14,11 +13,12 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 
-use crate::http1::{self, ProtocolHint, ProxyHeader};
+use crate::http1::{self, Behind, ProtocolHint, ProxyHeader};
+use crate::input::{Input, Read};
+use crate::websocket::Session;
 use crate::{Boundary, Counters, Direction, Exchange, Limits, Nanos, Start, Want};
 use detecting::{Detecting, Verdict};
 pub use frames::{frames_look_plausible, sender};
-use input::{Input, Read};
 use late::Search;
 
 /// Why nothing more is read of a connection.
@@ -56,6 +56,7 @@ enum Phase {
         /// While nothing of HTTP/1 was found in a connection whose first bytes were not seen.
         search: Option<Box<Search>>,
     },
+    WebSocket(Box<Session>),
     Over,
 }
 
@@ -93,6 +94,10 @@ impl Connection {
         if let Phase::Http1 { http, search: None } = &mut self.phase {
             http.segment(direction, offset, time, data, boundary);
             self.follow_http1();
+            return;
+        }
+        if let Phase::WebSocket(session) = &mut self.phase {
+            session.segment(direction, offset, time, data);
             return;
         }
         if data.is_empty() || offset.checked_add(data.len() as u64).is_none() {
@@ -142,6 +147,7 @@ impl Connection {
                 http.close(time);
                 self.follow_http1();
             }
+            Phase::WebSocket(session) => session.close(),
             Phase::Detecting(_) | Phase::Over => {}
         }
     }
@@ -153,6 +159,7 @@ impl Connection {
         }
         match &mut self.phase {
             Phase::Http1 { http, .. } => http.poll(),
+            Phase::WebSocket(session) => session.poll(),
             Phase::Detecting(_) | Phase::Over => None,
         }
     }
@@ -162,6 +169,7 @@ impl Connection {
     pub fn wants(&self, direction: Direction) -> Want {
         match &self.phase {
             Phase::Http1 { http, .. } => http.wants(direction),
+            Phase::WebSocket(session) => session.wants(direction),
             Phase::Detecting(_) => Want::All,
             Phase::Over => Want::Nothing,
         }
@@ -172,6 +180,7 @@ impl Connection {
     #[must_use]
     pub fn needs_all(&self) -> bool {
         match &self.phase {
+            Phase::WebSocket(_) => true,
             Phase::Detecting(_) | Phase::Http1 { .. } | Phase::Over => false,
         }
     }
@@ -188,6 +197,7 @@ impl Connection {
         let mut counters = self.counters;
         match &self.phase {
             Phase::Http1 { http, .. } => counters += *http.counters(),
+            Phase::WebSocket(session) => counters += *session.counters(),
             Phase::Detecting(_) | Phase::Over => {}
         }
         counters
@@ -198,6 +208,7 @@ impl Connection {
         let mut counters = std::mem::take(&mut self.counters);
         match &mut self.phase {
             Phase::Http1 { http, .. } => counters += http.take_counters(),
+            Phase::WebSocket(session) => counters += session.take_counters(),
             Phase::Detecting(_) | Phase::Over => {}
         }
         counters
@@ -208,7 +219,7 @@ impl Connection {
     pub fn proxy_header(&self) -> Option<&ProxyHeader> {
         match &self.phase {
             Phase::Http1 { http, .. } => http.proxy_header(),
-            Phase::Detecting(_) | Phase::Over => self.proxy.as_ref(),
+            Phase::Detecting(_) | Phase::WebSocket(_) | Phase::Over => self.proxy.as_ref(),
         }
     }
 
@@ -230,12 +241,13 @@ impl Connection {
                     .as_mut()
                     .is_some_and(|search| search.look(direction, input, &self.limits));
                 if frames {
-                    self.end_http1(Over::NotHttp);
+                    self.end(Over::NotHttp);
                     self.counters.not_http += 1;
                 } else {
                     self.follow_http1();
                 }
             }
+            Phase::WebSocket(session) => session.take(direction, &input()),
             Phase::Over => {}
         }
     }
@@ -268,24 +280,59 @@ impl Connection {
 
     /// Leaves HTTP/1 when it is over.
     fn follow_http1(&mut self) {
-        if let Phase::Http1 { http, .. } = &self.phase
-            && let Some(hint) = http.protocol_hint()
-        {
-            let over = match hint {
-                ProtocolHint::Http2Preface | ProtocolHint::NotHttp => Over::NotHttp,
-                ProtocolHint::Tunnel => Over::Tunnel,
-                ProtocolHint::Upgraded(to) => Over::Upgraded(to.clone()),
-            };
-            self.end_http1(over);
+        let Phase::Http1 { http, .. } = &mut self.phase else {
+            return;
+        };
+        let Some(hint) = http.protocol_hint() else {
+            return;
+        };
+        let over = match hint {
+            ProtocolHint::Http2Preface | ProtocolHint::NotHttp => Over::NotHttp,
+            ProtocolHint::Tunnel => Over::Tunnel,
+            ProtocolHint::Upgraded(to) => Over::Upgraded(to.clone()),
+        };
+        match (http.take_behind(), &over) {
+            (Some(behind), Over::Upgraded(to)) => {
+                let to = to.clone();
+                self.leave_http1();
+                self.upgrade(to, *behind);
+            }
+            _ => self.end(over),
         }
     }
 
-    fn end_http1(&mut self, over: Over) {
+    /// Goes on behind a 101 Switching Protocols.
+    fn upgrade(&mut self, to: Bytes, behind: Behind) {
+        let Behind {
+            exchange,
+            request,
+            response,
+        } = behind;
+        if !to.eq_ignore_ascii_case(b"websocket") {
+            self.ready.push_back(exchange);
+            self.over = Some(Over::Upgraded(to));
+            return;
+        }
+        let session = Session::new(exchange, request.begin, response.begin, &self.limits);
+        self.phase = Phase::WebSocket(Box::new(session));
+        let both = [(Direction::Request, request), (Direction::Response, response)];
+        for (direction, rest) in both {
+            for input in rest.inputs {
+                self.input(direction, || input);
+            }
+        }
+    }
+
+    fn leave_http1(&mut self) {
         if let Phase::Http1 { mut http, .. } = std::mem::replace(&mut self.phase, Phase::Over) {
             self.ready.extend(std::iter::from_fn(|| http.poll()));
             self.counters += http.take_counters();
             self.proxy = http.proxy_header().copied();
         }
+    }
+
+    fn end(&mut self, over: Over) {
+        self.leave_http1();
         self.over = Some(over);
     }
 }
@@ -305,5 +352,23 @@ impl Read for http1::Connection {
 
     fn finish(&mut self, direction: Direction, final_offset: Option<u64>, time: Nanos) {
         Self::finish(self, direction, final_offset, time);
+    }
+}
+
+impl Read for Session {
+    fn segment(&mut self, direction: Direction, offset: u64, time: Nanos, data: &[u8], _: Boundary) {
+        Self::segment(self, direction, offset, time, data);
+    }
+
+    fn left_out(&mut self, direction: Direction, until: u64) {
+        Self::left_out(self, direction, until);
+    }
+
+    fn passed(&mut self, direction: Direction, until: u64, time: Nanos) {
+        Self::passed(self, direction, until, time);
+    }
+
+    fn finish(&mut self, direction: Direction, final_offset: Option<u64>, _: Nanos) {
+        Self::finish(self, direction, final_offset);
     }
 }

@@ -86,6 +86,8 @@ counters! {
     held_overflow,
     /// Connections that turned into WebSocket.
     upgraded_websocket,
+    /// Rules of RFC 6455 that a side of a WebSocket session broke: frames that are none, masking, fragments out of order.
+    websocket_violations,
     /// Connections that turned into HTTP/2 (h2c).
     upgraded_h2c,
     /// Connections that turned into another protocol.

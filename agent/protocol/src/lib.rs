@@ -12,6 +12,7 @@ mod detect;
 mod exchange;
 pub mod hpack;
 pub mod http1;
+mod input;
 mod limits;
 mod media;
 mod segment;

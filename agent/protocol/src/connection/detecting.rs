@@ -3,8 +3,8 @@
 use bytes::BytesMut;
 
 use super::frames::{ServerPreface, server_preface};
-use super::input::Input;
 use crate::http1::{Found, find_proxy_header};
+use crate::input::Input;
 use crate::{Direction, Limits};
 
 /// Begin of the HTTP/2 preface (RFC 9113 3.4) up to where it is no HTTP/1 request line.

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use super::frames::{FRAMES_MIN, HEADER_BYTES, Header};
-use super::input::Input;
+use crate::input::Input;
 use crate::{Direction, Limits};
 
 /// Keeps the latest of what came, so that nothing is lost that HTTP/2 can use, and follows the frames of both directions.

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 
+use super::behind::Behind;
 use super::pairing::Pairing;
 use super::proxy::ProxyHeader;
 use super::reader::{Held, Reader, State};
@@ -40,6 +41,7 @@ pub struct Connection {
     pub(super) pairing: Pairing,
     pub(super) hint: Option<ProtocolHint>,
     pub(super) proxy: Option<ProxyHeader>,
+    pub(super) behind: Option<Box<Behind>>,
     /// Whether any message was read.
     pub(super) spoke_http: bool,
 }
@@ -57,6 +59,7 @@ impl Connection {
             pairing: Pairing::new(start == Start::Late, limits.pending_requests),
             hint: None,
             proxy: None,
+            behind: None,
             spoke_http: false,
         }
     }
@@ -141,7 +144,8 @@ impl Connection {
 
     /// The next exchange.
     pub fn poll(&mut self) -> Option<Exchange> {
-        self.pairing.poll()
+        let next = self.pairing.poll();
+        next.or_else(|| self.behind.take().map(|behind| behind.exchange))
     }
 
     /// What the caller need not deliver of `direction`.

@@ -114,6 +114,17 @@ impl Connection {
             }
         }
         self.reader(direction).next = Some(offset + data.len() as u64);
+        if self.behind.is_some()
+            && let Some(rest) = data.get(taken..).filter(|rest| !rest.is_empty())
+        {
+            let item = Held::Segment {
+                offset: offset + taken as u64,
+                time,
+                boundary: Boundary::Continued,
+                data: held.map_or_else(|| Bytes::copy_from_slice(rest), |held| held.slice_ref(rest)),
+            };
+            self.more_behind(direction, item);
+        }
     }
 
     /// Reads body bytes from the begin of `data`, which is not empty.
@@ -254,7 +265,7 @@ impl Connection {
         let State::Waiting(waiting) = &self.response.state else {
             return false;
         };
-        let assign = self.pairing.assign(waiting.begin.time, waiting.begin.turn);
+        let assign = self.assign(waiting);
         if assign == Assign::Wait {
             return false;
         }

@@ -3,6 +3,7 @@
 //! Each direction is read on its own by a `Reader`; `Pairing` joins requests with responses and decides, after bytes
 //! went missing, what may still be joined. See [`Connection`].
 
+mod behind;
 mod body;
 mod call;
 mod chunked;
@@ -20,6 +21,7 @@ mod resync;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use behind::Behind;
 pub use connection::{Connection, ProtocolHint};
 pub use proxy::ProxyHeader;
 pub(crate) use proxy::{Found, find as find_proxy_header};

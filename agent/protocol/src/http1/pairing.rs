@@ -75,6 +75,12 @@ impl Pairing {
         self.ready.pop_front().map(|call| call.into_exchange())
     }
 
+    /// Takes the exchange with this index back if it is the latest that is ready.
+    pub(super) fn take_latest(&mut self, index: u64) -> Option<Exchange> {
+        let latest = self.ready.pop_back_if(|call| call.exchange.index == index);
+        latest.map(|call| call.exchange)
+    }
+
     /// Messages that are kept.
     #[cfg(test)]
     pub(super) fn kept(&self) -> usize {

@@ -89,9 +89,20 @@ impl Connection {
             self.counters.resynchronised += 1;
             self.end_open(Direction::Response, begin.offset);
         }
-        match self.pairing.assign(begin.time, begin.turn) {
+        match self.assign(&received) {
             Assign::Wait => self.response.state = State::Waiting(Box::new(received)),
             assign => self.response_assigned(received, assign),
+        }
+    }
+
+    /// Whom a response answers. One that ends HTTP waits for the rest of its request's body.
+    pub(super) fn assign(&self, received: &Received) -> Assign {
+        let Received { head, begin, .. } = received;
+        match self.pairing.assign(begin.time, begin.turn) {
+            Assign::Front if head.status == 101 && matches!(self.request.state, State::Body(_)) => {
+                Assign::Wait
+            }
+            assign => assign,
         }
     }
 
@@ -150,7 +161,13 @@ impl Connection {
         self.response.last_byte = last_byte;
         self.response.flags = Flags::default();
         if let Some(hint) = switched(status, asked, &facts) {
+            let index = call.exchange.index;
             self.response_done(None);
+            if matches!(hint, ProtocolHint::Upgraded(_))
+                && let Some(exchange) = self.pairing.take_latest(index)
+            {
+                self.keep_behind(exchange, end);
+            }
             self.leave(hint);
             return;
         }

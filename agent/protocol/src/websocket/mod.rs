@@ -6,6 +6,8 @@
 mod extensions;
 mod frame;
 mod reader;
+mod session;
 
 pub use extensions::Extensions;
 pub use reader::Reader;
+pub(crate) use session::Session;

@@ -202,14 +202,14 @@ impl Reader {
         self.messages
     }
 
-    /// The direction ended: everything behind the handshake. Its `decoded_bytes` are the payloads of messages.
-    #[must_use]
-    pub fn into_body(mut self) -> Body {
+    /// The direction ended: everything behind the handshake. Its `decoded_bytes` are the payloads of messages. Once: what was captured is
+    /// moved.
+    pub fn take_body(&mut self) -> Body {
         Body {
             messages: self.finish(),
             wire_bytes: self.wire,
             decoded_bytes: self.payload,
-            captured: self.capture.bytes.freeze(),
+            captured: std::mem::take(&mut self.capture.bytes).freeze(),
             content: self.capture.content,
             trailers: Vec::new(),
         }
@@ -413,7 +413,7 @@ mod tests {
             partial: false,
         };
         assert_eq!((reader.finish(), reader.violations()), (messages, 0));
-        let body = reader.into_body();
+        let body = reader.take_body();
         assert_eq!(body.wire_bytes, data.len() as u64);
         assert_eq!(body.decoded_bytes, messages.bytes);
         assert_eq!(
@@ -440,7 +440,7 @@ mod tests {
         assert_eq!((messages.count, messages.bytes, messages.bytes_max), (2, 8, 5));
         assert_eq!((messages.compressed, messages.text, messages.control), (1, 1, 2));
         assert!(!messages.partial && reader.violations() == 0);
-        let body = reader.into_body();
+        let body = reader.take_body();
         assert_eq!(
             (&*body.captured, body.content),
             (b"Helloabc".as_slice(), Content::Encoded)
@@ -454,7 +454,7 @@ mod tests {
             let mut reader = read(Direction::Request, &data, size);
             assert_eq!((reader.finish().count, reader.violations()), (1, 0));
             assert_eq!(reader.close_code(), Some(1000));
-            assert_eq!(reader.into_body().captured, "hello");
+            assert_eq!(reader.take_body().captured, "hello");
         }
         assert_eq!(server(&data).violations(), 2);
         assert_eq!(server(&data).close_code(), Some(1000));
@@ -555,7 +555,7 @@ mod tests {
                 }
                 let code = reader.close_code();
                 assert!(code.is_none() || code == Some(1000));
-                let body = reader.into_body();
+                let body = reader.take_body();
                 assert_eq!(body.wire_bytes, data.len() as u64);
                 assert!(body.captured.len() <= from);
             }
