@@ -130,6 +130,11 @@ impl Decoder {
         result.map(|()| output.summary)
     }
 
+    #[cfg(test)]
+    pub(super) fn scratch_bytes(&self) -> usize {
+        self.scratch.capacity()
+    }
+
     fn read(&mut self, block: &[u8], output: &mut Output<'_, impl FnMut(Field)>) -> Result<(), Error> {
         let mut rest = self.size_updates(block)?;
         while let Some((&first, after)) = rest.split_first() {

@@ -1,4 +1,8 @@
 mod appendix;
+mod encoder;
+mod laws;
+mod malformed;
+mod unknown;
 
 use super::{Decoder, Error, Field, ListLimits, Summary};
 use crate::{Limits, Start};
