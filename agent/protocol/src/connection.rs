@@ -313,7 +313,8 @@ impl Connection {
             self.over = Some(Over::Upgraded(to));
             return;
         }
-        let session = Session::new(exchange, request.begin, response.begin, &self.limits);
+        let mut session = Session::new(exchange, request.begin, response.begin, &self.limits);
+        session.lost(Direction::Request, request.lost_until);
         self.phase = Phase::WebSocket(Box::new(session));
         let both = [(Direction::Request, request), (Direction::Response, response)];
         for (direction, rest) in both {

@@ -20,6 +20,8 @@ pub(crate) struct Behind {
 pub(crate) struct Rest {
     /// Stream offset behind the message.
     pub(crate) begin: u64,
+    /// Stream offset before which nothing more will come: above `begin` if too much had to be held.
+    pub(crate) lost_until: u64,
     /// What came, in order.
     pub(crate) inputs: VecDeque<Input>,
 }
@@ -29,9 +31,11 @@ impl Rest {
         let left_out = Input::LeftOut {
             until: reader.left_out_until,
         };
+        let lost_until = reader.next.unwrap_or_default().max(begin);
         let held = std::iter::from_fn(|| reader.release()).map(Input::from);
         Self {
             begin,
+            lost_until,
             inputs: std::iter::once(left_out).chain(held).collect(),
         }
     }

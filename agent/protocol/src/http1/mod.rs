@@ -19,7 +19,7 @@ mod request;
 mod response;
 mod resync;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub(crate) use behind::Behind;
 pub use connection::{Connection, ProtocolHint};

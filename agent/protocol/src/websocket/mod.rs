@@ -7,6 +7,8 @@ mod extensions;
 mod frame;
 mod reader;
 mod session;
+#[cfg(test)]
+pub(crate) mod written;
 
 pub use extensions::Extensions;
 pub use reader::Reader;

@@ -3,7 +3,9 @@
 use bytes::Bytes;
 
 use super::{Extensions, Reader};
-use crate::{Application, Counters, Direction, Exchange, Flags, Header, Limits, Nanos, Want, WebSocket};
+use crate::{
+    Application, Body, Counters, Direction, Exchange, Flags, Header, Limits, Nanos, Want, WebSocket,
+};
 
 /// Reads both directions behind a handshake that succeeded, which is known by the status 101 and `Upgrade: websocket` alone. The
 /// exchange comes out when both directions have ended, its two bodies being everything that was said.
@@ -13,6 +15,7 @@ pub(crate) struct Session {
     ended: Option<Box<Exchange>>,
     request: Side,
     response: Side,
+    body_bytes: usize,
     counters: Counters,
 }
 
@@ -52,6 +55,7 @@ impl Session {
             ended: None,
             request: side(Direction::Request, request_end),
             response: side(Direction::Response, response_end),
+            body_bytes: limits.body_bytes,
             counters: Counters::default(),
         }
     }
@@ -89,6 +93,12 @@ impl Session {
             side.miss(until, counters);
             side.last_byte = Some(time);
         }
+    }
+
+    /// Bytes of `direction` up to stream offset `until` came and could not be kept.
+    pub(crate) fn lost(&mut self, direction: Direction, until: u64) {
+        let (side, counters) = self.side(direction);
+        side.miss(until, counters);
     }
 
     /// As [`Connection::finish`](crate::Connection::finish).
@@ -171,6 +181,11 @@ impl Session {
         if let Some(answer) = &mut exchange.response {
             answer.last_byte = response.last_byte.unwrap_or(answer.last_byte);
             answer.body = response.reader.take_body();
+        }
+        let answered = exchange.response.as_ref().map(|answer| &answer.body);
+        let cut = |body: &Body| self.body_bytes > 0 && body.decoded_bytes > body.captured.len() as u64;
+        if cut(&exchange.request.body) || answered.is_some_and(cut) {
+            exchange.flags.insert(Flags::TRUNCATED);
         }
         self.ended = Some(exchange);
     }

@@ -64,7 +64,7 @@ fn c1_integers() {
     ] {
         let mut rest = rest;
         assert_eq!(integer::read(first, mask, &mut rest), Ok(value));
-        assert_eq!(rest, []);
+        assert!(rest.is_empty());
     }
 }
 

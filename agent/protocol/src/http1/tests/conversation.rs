@@ -29,7 +29,7 @@ struct Pair {
 
 /// When the client sends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Habit {
+pub(crate) enum Habit {
     /// So many requests at once, then it waits for all answers.
     Bursts(usize),
     /// It keeps so many requests outstanding.
@@ -38,11 +38,11 @@ pub(super) enum Habit {
 
 /// A conversation.
 #[derive(Clone, Debug)]
-pub(super) struct Conversation {
-    pub(super) habit: Habit,
-    pub(super) script: Script,
+pub(crate) struct Conversation {
+    pub(crate) habit: Habit,
+    pub(crate) script: Script,
     /// Index of the first item from which on the client's habit was plain to see.
-    pub(super) plain: usize,
+    pub(crate) plain: usize,
 }
 
 fn framed() -> impl Strategy<Value = Framed> {
@@ -129,12 +129,12 @@ fn end(script: Script, id: usize, ending: Ending) -> Script {
 }
 
 /// Conversations of clients with such a habit.
-pub(super) fn conversation(habit: impl Strategy<Value = Habit>) -> impl Strategy<Value = Conversation> {
+pub(crate) fn conversation(habit: impl Strategy<Value = Habit>) -> impl Strategy<Value = Conversation> {
     (habit, prop::collection::vec(pair(), 1..12), ending())
         .prop_map(|(habit, pairs, ending)| play(habit, &pairs, ending))
 }
 
-pub(super) fn any_habit() -> impl Strategy<Value = Habit> {
+pub(crate) fn any_habit() -> impl Strategy<Value = Habit> {
     prop_oneof![
         3 => Just(Habit::Bursts(1)),
         1 => (2_usize..4).prop_map(Habit::Bursts),
@@ -269,7 +269,7 @@ fn body(head: &mut String, framed: &Framed) -> String {
 }
 
 /// The ids of the two halves.
-pub(super) fn ids(exchange: &Exchange) -> (String, Option<String>) {
+pub(crate) fn ids(exchange: &Exchange) -> (String, Option<String>) {
     let request = String::from_utf8_lossy(&exchange.request.target[1..]).into_owned();
     let response = exchange.response.as_ref().map(|response| {
         let header = response

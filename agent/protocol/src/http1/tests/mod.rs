@@ -1,10 +1,12 @@
-//! Tests of the whole engine. `script` builds conversations and plays them; `framing`, `losses` and `observed` hold one
-//! rule a case; `conversation` makes random ones, of which `laws` states properties; `hostile` feeds it anything.
+//! Tests of the whole engine. `script` builds conversations and plays them, `delivery` varies how they come; `framing`, `losses`
+//! and `observed` hold one rule a case; `conversation` makes random ones, of which `laws` states properties; `hostile` feeds it
+//! anything.
 
-mod conversation;
+pub(crate) mod conversation;
+pub(crate) mod delivery;
 mod framing;
 mod hostile;
 mod laws;
 mod losses;
 mod observed;
-mod script;
+pub(crate) mod script;

@@ -6,12 +6,12 @@ use crate::{Counters, Direction, Exchange, Limits, Nanos};
 
 /// Bytes that one side sent at one time.
 #[derive(Clone, PartialEq, Eq)]
-pub(super) struct Sent {
-    pub(super) direction: Direction,
-    pub(super) offset: u64,
-    pub(super) time: Nanos,
-    pub(super) boundary: Boundary,
-    pub(super) data: Vec<u8>,
+pub(crate) struct Sent {
+    pub(crate) direction: Direction,
+    pub(crate) offset: u64,
+    pub(crate) time: Nanos,
+    pub(crate) boundary: Boundary,
+    pub(crate) data: Vec<u8>,
 }
 
 impl std::fmt::Debug for Sent {
@@ -33,7 +33,7 @@ impl std::fmt::Debug for Sent {
 
 /// What is delivered to the engine.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Item {
+pub(crate) enum Item {
     Sent(Sent),
     LeftOut(Direction, u64),
     Passed(Direction, u64, Nanos),
@@ -42,19 +42,19 @@ pub(super) enum Item {
 
 /// Builds a conversation in its true order.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Script {
-    pub(super) items: Vec<Item>,
+pub(crate) struct Script {
+    pub(crate) items: Vec<Item>,
     offsets: [u64; 2],
     last: Option<Direction>,
     time: Nanos,
 }
 
 impl Script {
-    pub(super) fn client(self, data: impl AsRef<[u8]>) -> Self {
+    pub(crate) fn client(self, data: impl AsRef<[u8]>) -> Self {
         self.say(Direction::Request, data.as_ref())
     }
 
-    pub(super) fn server(self, data: impl AsRef<[u8]>) -> Self {
+    pub(crate) fn server(self, data: impl AsRef<[u8]>) -> Self {
         self.say(Direction::Response, data.as_ref())
     }
 
@@ -89,7 +89,7 @@ impl Script {
     }
 
     /// `len` bytes that are not delivered.
-    pub(super) fn lost(mut self, direction: Direction, len: u64) -> Self {
+    pub(crate) fn lost(mut self, direction: Direction, len: u64) -> Self {
         self.time += 10;
         self.turn(direction);
         *self.offset(direction) += len;
@@ -97,7 +97,7 @@ impl Script {
     }
 
     /// `len` bytes that are not delivered on purpose.
-    pub(super) fn left_out(mut self, direction: Direction, len: u64) -> Self {
+    pub(crate) fn left_out(mut self, direction: Direction, len: u64) -> Self {
         self = self.lost(direction, len);
         let until = *self.offset(direction);
         self.items.push(Item::LeftOut(direction, until));
@@ -105,31 +105,31 @@ impl Script {
     }
 
     /// Both directions end, with their lengths known.
-    pub(super) fn end(self) -> Self {
+    pub(crate) fn end(self) -> Self {
         self.finish(Direction::Request).finish(Direction::Response)
     }
 
-    pub(super) fn finish(mut self, direction: Direction) -> Self {
+    pub(crate) fn finish(mut self, direction: Direction) -> Self {
         let offset = *self.offset(direction);
         self.items.push(Item::Finish(direction, Some(offset)));
         self
     }
 
-    pub(super) fn play(&self) -> Played {
+    pub(crate) fn play(&self) -> Played {
         play(&self.items, Limits::default(), Start::Fresh)
     }
 }
 
 /// What came out.
 #[derive(Debug)]
-pub(super) struct Played {
-    pub(super) exchanges: Vec<Exchange>,
-    pub(super) counters: Counters,
-    pub(super) connection: Connection,
+pub(crate) struct Played {
+    pub(crate) exchanges: Vec<Exchange>,
+    pub(crate) counters: Counters,
+    pub(crate) connection: Connection,
 }
 
 /// Delivers the items and closes the connection.
-pub(super) fn play(items: &[Item], limits: Limits, start: Start) -> Played {
+pub(crate) fn play(items: &[Item], limits: Limits, start: Start) -> Played {
     let mut connection = Connection::new(limits, start);
     let mut exchanges = Vec::new();
     for item in items {
@@ -162,12 +162,12 @@ pub(super) fn play(items: &[Item], limits: Limits, start: Start) -> Played {
 impl Played {
     /// One line an exchange: `METHOD target > status, request body, response body [flags]`, bodies as
     /// `wire/decoded bytes`, left out when there are none.
-    pub(super) fn lines(&self) -> Vec<String> {
+    pub(crate) fn lines(&self) -> Vec<String> {
         self.exchanges.iter().map(line).collect()
     }
 }
 
-pub(super) fn line(exchange: &Exchange) -> String {
+pub(crate) fn line(exchange: &Exchange) -> String {
     let Exchange {
         request,
         response,
@@ -196,11 +196,11 @@ pub(super) fn line(exchange: &Exchange) -> String {
 }
 
 /// A short request, and a short answer.
-pub(super) const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
-pub(super) const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+pub(crate) const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+pub(crate) const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 
 /// What client and server say in turn; nothing when empty.
-pub(super) fn talk(turns: &[(&str, &str)]) -> Script {
+pub(crate) fn talk(turns: &[(&str, &str)]) -> Script {
     turns
         .iter()
         .fold(Script::default(), |script, (request, response)| {

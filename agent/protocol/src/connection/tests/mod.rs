@@ -1,6 +1,49 @@
-//! Tests of whole connections.
+//! Tests of whole connections: `laws` states properties of random conversations, `sessions` is about WebSocket.
+
+mod laws;
+mod sessions;
+
+use std::iter::from_fn;
 
 use super::*;
+use crate::http1::tests::script::{Item, Sent};
+
+/// What came out.
+#[derive(Debug)]
+pub(super) struct Played {
+    pub(super) exchanges: Vec<Exchange>,
+    pub(super) counters: Counters,
+    pub(super) over: Option<Over>,
+}
+
+/// Delivers the items and closes the connection.
+pub(super) fn deliver(items: &[Item], limits: Limits, start: Start) -> Played {
+    let mut connection = Connection::new(limits, start);
+    let mut exchanges = Vec::new();
+    for item in items {
+        match item {
+            Item::Sent(Sent {
+                direction,
+                offset,
+                time,
+                boundary,
+                data,
+            }) => connection.segment(*direction, *offset, *time, data, *boundary),
+            Item::LeftOut(direction, until) => connection.left_out(*direction, *until),
+            Item::Passed(direction, until, time) => connection.passed(*direction, *until, *time),
+            Item::Finish(direction, offset) => connection.finish(*direction, *offset, 1 << 40),
+        }
+        exchanges.extend(from_fn(|| connection.poll()));
+    }
+    connection.close(1 << 41);
+    exchanges.extend(from_fn(|| connection.poll()));
+    exchanges.sort_by_key(|exchange| exchange.index);
+    Played {
+        exchanges,
+        counters: connection.take_counters(),
+        over: connection.over().cloned(),
+    }
+}
 
 const PREFACE: &[u8] = crate::detect::HTTP2_PREFACE;
 
@@ -46,7 +89,7 @@ fn what_a_connection_turns_into() {
         let nothing = connection.wants(Direction::Request) == Want::Nothing;
         assert_eq!(nothing, over.is_some());
         assert!(!connection.needs_all());
-        assert_eq!(std::iter::from_fn(|| connection.poll()).count(), *exchanges);
+        assert_eq!(from_fn(|| connection.poll()).count(), *exchanges);
     }
 }
 
