@@ -32,7 +32,7 @@ pub enum FilterAction {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
 pub enum Mode {
-    /// Capture, up to [`Settings::turn_bytes_max`] of each turn.
+    /// Capture all of each turn, whatever [`Settings::turn_bytes_max`] says.
     Full = 0,
     /// Capture, up to `argument` bytes of each turn.
     Limited = 1,

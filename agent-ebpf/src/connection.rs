@@ -37,6 +37,9 @@ pub mod flags {
     pub const ANNOUNCED: u8 = 2;
 }
 
+/// Value of [`Connection::turn_bytes_max`]: a turn is captured whole.
+pub const WHOLE_TURN: u32 = u32::MAX;
+
 /// State of a connection. Two threads of a process may change it at once; it only steers how much is captured.
 #[derive(Clone, Copy)]
 #[repr(C)]
@@ -62,7 +65,7 @@ pub struct Connection {
     /// Not 0: `skip_to` is in force.
     pub skipping: [u8; 2],
     pub reserved: [u8; 2],
-    /// Bytes captured of each turn by order of user space; 0: as in the settings.
+    /// Bytes captured of each turn, [`WHOLE_TURN`] for all; 0: as in the settings.
     pub turn_bytes_max: u32,
     /// The socket's cookie.
     pub cookie: u64,

@@ -129,7 +129,7 @@ pub extern "C" fn turn_away(piece: *const Piece) -> u32 {
     if piece.bytes == 0 {
         return 0;
     }
-    let seen = sniff_at(piece.address, u64::from(piece.bytes));
+    let seen = sniff_at(piece.address, u64::from(piece.bytes), u64::from(piece.bytes));
     if seen == Sniff::Response as u32 {
         count(Counter::LostResponses, 0);
     } else if seen == Sniff::Request as u32 {
@@ -146,12 +146,14 @@ pub extern "C" fn turn_away(piece: *const Piece) -> u32 {
     0
 }
 
-/// What the first bytes at a user address look like: a `Sniff` as a number. Global, as [`send_piece`].
+/// What the first bytes at a user address look like: a `Sniff` as a number. There is `room` for more than the `length` bytes
+/// of the transfer, or less: a receive buffer, or the first part of a scattered one. Global, as [`send_piece`].
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn sniff_at(address: u64, available: u64) -> u32 {
+pub extern "C" fn sniff_at(address: u64, room: u64, length: u64) -> u32 {
     let mut bytes = [0; SNIFF_BYTES];
     let most = SNIFF_BYTES as u64 - 1;
+    let available = if room < length { room } else { length };
     let length = core::hint::black_box(if available > most { most } else { available }) & most;
     // SAFETY: the helper checks the address; `length` is less than the array's.
     let read = unsafe { bpf_probe_read_user(bytes.as_mut_ptr().cast(), length as u32, address as *const _) };

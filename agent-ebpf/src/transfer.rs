@@ -13,7 +13,7 @@ use aya_log_ebpf::debug;
 
 use crate::{
     arch::{Buffer, Syscall},
-    connection::{self, Connection, flags, index, mode},
+    connection::{self, Connection, WHOLE_TURN, flags, index, mode},
     count::count,
     emit::{self, Piece},
     filter::{self, Verdict},
@@ -24,9 +24,12 @@ use crate::{
 
 /// Most bytes captured of one transfer, whatever the settings say: bounds the work inside one system call.
 const TRANSFER_BYTES_MAX: u32 = 64 << 10;
+/// The same of a connection that is captured whole: what is cut of HTTP/2 costs the frames behind it, and gRPC's core hands the kernel
+/// half a megabyte at a time.
+const WHOLE_TRANSFER_BYTES_MAX: u32 = 1 << 20;
 /// Most pieces (parts of a scattered buffer, or `CHUNK_BYTES_MAX` of one) read of one transfer. Node sends a chunked response of
-/// three chunks in eleven parts.
-const PIECES_MAX: u32 = 24;
+/// three chunks in eleven parts, gRPC's core each frame of many streams in two or three, up to 260.
+const PIECES_MAX: u32 = 264;
 /// The same where `bpf_loop` does not exist and the verifier walks each turn.
 const PIECES_MAX_UNROLLED: u32 = 8;
 /// A connection older than the agent is not HTTP when this many turns began with something else …
@@ -229,11 +232,19 @@ fn wanted<const TRUSTED: bool>(
         } else {
             connection.turn_bytes_max
         };
-        let budget = most.saturating_sub(connection.turn_bytes);
+        // What the verifier walks from here on depends much on the form of these lines (in others it exceeds its limit): measure it
+        // after each change.
+        let budget = if most == WHOLE_TURN {
+            WHOLE_TRANSFER_BYTES_MAX
+        } else {
+            let rest = most.saturating_sub(connection.turn_bytes);
+            if rest > TRANSFER_BYTES_MAX {
+                TRANSFER_BYTES_MAX
+            } else {
+                rest
+            }
+        };
         left = if length < budget { length } else { budget };
-        if left > TRANSFER_BYTES_MAX {
-            left = TRANSFER_BYTES_MAX;
-        }
         connection.turn_bytes = connection.turn_bytes.saturating_add(left);
         if left == 0 {
             piece.flags |= chunk_flags::CAPPED;
@@ -284,6 +295,7 @@ fn judge_anew(connection: &mut Connection) {
     connection.turn = 0;
     connection.turn_bytes = 0;
     connection.tries = 0;
+    connection.turn_bytes_max = 0;
     connection.skipping = [0; 2];
 }
 
@@ -310,7 +322,7 @@ fn obey(connection: &mut Connection, direction: Direction) {
             connection.skipping[index(direction)] = 1;
         }
         kind if kind == Mode::Limited as u32 => connection.turn_bytes_max = argument,
-        kind if kind == Mode::Full as u32 => connection.turn_bytes_max = 0,
+        kind if kind == Mode::Full as u32 => connection.turn_bytes_max = WHOLE_TURN,
         kind if kind == Mode::Ignore as u32 => connection.mode = mode::IGNORED,
         kind if kind == Mode::LeaveOut as u32 => {
             connection.mode = mode::FILTERED;
@@ -363,14 +375,13 @@ fn locate(call: &Syscall, direction: Direction, cursor: &mut Cursor) -> Option<C
 /// Decides whether the connection is HTTP from the first bytes of a transfer, or leaves it undecided.
 #[inline(always)]
 fn decide(connection: &mut Connection, cursor: &Cursor) {
-    let seen = emit::sniff_at(cursor.address, cursor.available);
+    let seen = emit::sniff_at(cursor.address, cursor.available, u64::from(cursor.piece.length));
     let fresh = connection.flags & flags::FRESH != 0;
-    // Too few bytes on a fresh connection: the parser will see what follows, and says so if it is something else.
-    if seen == Sniff::Request as u32
-        || seen == Sniff::Response as u32
-        || (fresh && seen == Sniff::TooShort as u32)
-    {
+    if Sniff::is_http(seen, fresh) {
         connection.mode = mode::CAPTURE;
+        if Sniff::is_http2(seen) {
+            connection.turn_bytes_max = WHOLE_TURN;
+        }
         return;
     }
     let turn_start = cursor.piece.flags & chunk_flags::TURN_START != 0;

@@ -178,6 +178,9 @@ fn orders_are_obeyed(provider: ProviderChoice) {
     peers.request(5000);
     let whole = watch.received();
     assert_eq!((whole.captured, whole.stands_for), (HEAD + 5000, HEAD + 5000));
+    peers.request(150_000);
+    let cut = watch.received();
+    assert_eq!((cut.captured, cut.stands_for), (65_536, HEAD + 150_000));
 
     // Headers only: a limit for each turn, everything else reported as gone by.
     watch.order(Mode::Limited, 100);
@@ -186,7 +189,14 @@ fn orders_are_obeyed(provider: ProviderChoice) {
         let limited = watch.received();
         assert_eq!((limited.captured, limited.stands_for), (100, HEAD + 30_000));
     }
+    // All of a turn, also beyond what the settings allow.
     watch.order(Mode::Full, 0);
+    peers.request(150_000);
+    let beyond = watch.received();
+    assert_eq!(
+        (beyond.captured, beyond.stands_for),
+        (HEAD + 150_000, HEAD + 150_000)
+    );
     peers.request(7000);
     let again = watch.received();
     assert_eq!((again.captured, again.stands_for), (HEAD + 7000, HEAD + 7000));
