@@ -104,4 +104,14 @@ counters! {
     // Bodies.
     /// Bodies of gRPC or gRPC-Web whose message framing broke: flags that are none, or no base64 where it should be.
     malformed_grpc,
+    /// Bodies whose content coding is not known, or that have more than three (RFC 9110 8.4).
+    content_unknown,
+    /// Bodies that are not what their content coding says.
+    content_broken,
+    /// Bodies that ended before their content coding did.
+    content_cut,
+    /// Bodies that grow beyond `Limits::decode_ratio` when decoded.
+    content_too_large,
+    /// Bodies that ask for a larger window than their coding allows (RFC 9659).
+    content_windows_too_large,
 }

@@ -7,6 +7,7 @@
 mod application;
 pub mod body;
 mod connection;
+mod content;
 mod counters;
 mod detect;
 mod exchange;

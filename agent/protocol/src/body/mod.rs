@@ -4,6 +4,7 @@
 //! content split differently gives the same body. Content that nobody wants is not touched.
 
 mod base64;
+mod coded;
 mod grpc;
 mod inspected;
 mod messages;
@@ -15,8 +16,10 @@ use bytes::{Bytes, BytesMut};
 
 pub use inspected::Inspected;
 
+use crate::content::{Codings, Flow};
 use crate::media::Media;
-use crate::{Body, Counters, Direction, Header, Limits, Request};
+use crate::{Body, Content, Counters, Direction, Header, Limits, Request};
+use coded::Coded;
 
 /// Reads the content of one message. Framing (chunks, DATA frames), trailers and bytes on the wire are the caller's matter.
 #[derive(Debug)]
@@ -27,6 +30,8 @@ pub struct BodyReader {
     capture: usize,
     /// Set by the first missing byte: what comes behind a hole is not captured.
     holed: bool,
+    /// The content coding, where there is one and what is behind it is wanted.
+    coded: Option<Box<Coded>>,
     sink: Sink,
 }
 
@@ -53,6 +58,8 @@ pub struct Finished {
 /// Where content goes.
 #[derive(Debug)]
 struct Sink {
+    /// Bytes given to it.
+    seen: u64,
     /// First bytes of the content.
     kept: BytesMut,
     /// How many are kept at most.
@@ -81,39 +88,60 @@ impl BodyReader {
 
     fn new(direction: Direction, headers: &[Header], limits: &Limits) -> Self {
         let media = Media::of(headers);
+        let sink = Sink {
+            seen: 0,
+            kept: BytesMut::new(),
+            keep: limits.body_bytes,
+            messages: messages::Reader::new(direction, media, limits).map(Box::new),
+        };
+        let coded = if sink.satisfied() {
+            None
+        } else {
+            Coded::new(Codings::of(headers), limits).map(Box::new)
+        };
         Self {
             decoded: 0,
             capture: limits.body_bytes,
             holed: false,
-            sink: Sink {
-                kept: BytesMut::new(),
-                keep: limits.body_bytes,
-                messages: messages::Reader::new(direction, media, limits).map(Box::new),
-            },
+            coded,
+            sink,
         }
     }
 
     /// Takes the next bytes of the content.
     pub fn data(&mut self, data: &[u8], counters: &mut Counters) {
         self.decoded = self.decoded.saturating_add(data.len() as u64);
-        self.sink.take(data, counters);
+        match &mut self.coded {
+            None => self.sink.take(data, counters),
+            Some(_) if self.holed => {}
+            Some(coded) => coded.data(data, &mut self.sink, counters),
+        }
     }
 
     /// The next bytes of the content are missing, so many of them; `None`: nobody knows how many, and what comes next may be
     /// anything.
-    pub fn missing(&mut self, len: Option<u64>) {
+    pub fn missing(&mut self, len: Option<u64>, counters: &mut Counters) {
+        if let Some(coded) = &mut self.coded
+            && !self.holed
+        {
+            coded.flush(&mut self.sink, counters);
+        }
         self.holed = true;
         self.decoded = self.decoded.saturating_add(len.unwrap_or_default());
         self.sink.keep = self.sink.kept.len();
         if let Some(messages) = &mut self.sink.messages {
-            messages.missing(len);
+            // Behind a coding the length of what is missing means nothing.
+            messages.missing(len.filter(|_| self.coded.is_none()));
         }
     }
 
     /// Whether further bytes change nothing but the length of the content.
     #[must_use]
     pub fn satisfied(&self) -> bool {
-        self.sink.satisfied()
+        match &self.coded {
+            None => self.sink.satisfied(),
+            Some(coded) => self.holed || coded.satisfied(),
+        }
     }
 
     /// Bytes of content so far, missing ones included.
@@ -124,34 +152,56 @@ impl BodyReader {
 
     /// The body as far as it was read.
     #[must_use]
-    pub fn finish(self, end: End) -> Finished {
+    pub fn finish(self, end: End, counters: &mut Counters) -> Finished {
         let Self {
             decoded,
             capture,
-            sink,
-            ..
+            holed,
+            coded,
+            mut sink,
         } = self;
-        let captured = first(sink.kept, capture);
-        let cut = capture > 0 && decoded > captured.len() as u64;
+        let behind = coded.and_then(|coded| coded.finish(holed, end, &mut sink, counters));
+        let kept_all = sink.seen <= sink.kept.len() as u64;
+        let (captured, content, cut) = match behind {
+            None => {
+                let captured = first(sink.kept, capture);
+                let cut = decoded > captured.len() as u64;
+                (captured, Content::Plain, cut)
+            }
+            Some(coded::Behind::Encoded(raw)) => {
+                let cut = decoded > raw.len() as u64;
+                (raw, Content::Encoded, cut)
+            }
+            Some(coded::Behind::Decoded) => {
+                let cut = holed || !kept_all || sink.kept.len() > capture;
+                (first(sink.kept, capture), Content::Decoded, cut)
+            }
+        };
         let (messages, trailers) = sink
             .messages
             .map_or_else(Default::default, |reader| reader.finish(end == End::Cut));
         Finished {
             body: Body {
                 decoded_bytes: decoded,
+                content: if captured.is_empty() {
+                    Content::Plain
+                } else {
+                    content
+                },
                 captured,
                 messages,
                 trailers,
                 ..Body::default()
             },
             inspected: Inspected::default(),
-            cut,
+            cut: capture > 0 && cut,
         }
     }
 }
 
 impl Sink {
     fn take(&mut self, data: &[u8], counters: &mut Counters) {
+        self.seen = self.seen.saturating_add(data.len() as u64);
         let room = self.keep.saturating_sub(self.kept.len());
         if room > 0 {
             self.kept.extend_from_slice(data.get(..room).unwrap_or(data));
@@ -161,8 +211,22 @@ impl Sink {
         }
     }
 
+    /// Whether it needs no more of plain content.
     fn satisfied(&self) -> bool {
-        self.kept.len() >= self.keep && self.messages.as_ref().is_none_or(|messages| messages.over())
+        self.kept.len() >= self.keep && self.messages_over()
+    }
+
+    /// As [`Self::satisfied`], and whether there is more than it keeps is known too, which cannot be told from the length.
+    fn flow(&self) -> Flow {
+        if self.seen > self.keep as u64 && self.messages_over() {
+            Flow::Enough
+        } else {
+            Flow::More
+        }
+    }
+
+    fn messages_over(&self) -> bool {
+        self.messages.as_ref().is_none_or(|messages| messages.over())
     }
 }
 

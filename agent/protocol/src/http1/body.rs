@@ -125,7 +125,7 @@ impl FramedBody {
     }
 
     /// `len` bytes are missing.
-    pub(super) fn miss(&mut self, len: u64) -> Missed {
+    pub(super) fn miss(&mut self, len: u64, counters: &mut Counters) -> Missed {
         let missed = match &mut self.framing {
             Framed::Length(rest) if len < *rest => {
                 *rest -= len;
@@ -141,7 +141,7 @@ impl FramedBody {
             }
             Framed::Close => Missed::Inside,
             Framed::Chunked(_) | Framed::Unknown => {
-                self.content.missing(None);
+                self.content.missing(None, counters);
                 return Missed::EndLost;
             }
         };
@@ -151,7 +151,7 @@ impl FramedBody {
             len
         };
         self.wire += missing;
-        self.content.missing(Some(missing));
+        self.content.missing(Some(missing), counters);
         missed
     }
 
@@ -185,13 +185,13 @@ impl FramedBody {
     }
 
     /// The body as far as it was read.
-    pub(super) fn finish(mut self) -> Finished {
+    pub(super) fn finish(mut self, counters: &mut Counters) -> Finished {
         let end = if self.complete || self.ends_with_connection() {
             End::Complete
         } else {
             End::Cut
         };
-        let mut finished = self.content.finish(end);
+        let mut finished = self.content.finish(end, counters);
         finished.body.wire_bytes = self.wire;
         // Trailers inside the content (gRPC-Web) come before those around it.
         finished.body.trailers.append(&mut self.trailers);

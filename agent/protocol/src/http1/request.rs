@@ -209,7 +209,7 @@ impl Connection {
         let mut flags = std::mem::take(&mut self.request.flags);
         if let Some(call) = self.pairing.open_request() {
             if let Some(body) = body {
-                let finished = body.finish();
+                let finished = body.finish(&mut self.counters);
                 if finished.cut {
                     flags.insert(Flags::TRUNCATED);
                 }

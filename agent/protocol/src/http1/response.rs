@@ -184,7 +184,7 @@ impl Connection {
             && call.answer == Answer::Open
         {
             if let (Some(body), Some(response)) = (body, &mut call.exchange.response) {
-                let finished = body.finish();
+                let finished = body.finish(&mut self.counters);
                 if finished.cut {
                     flags.insert(Flags::TRUNCATED);
                 }

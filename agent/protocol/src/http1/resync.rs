@@ -24,7 +24,10 @@ impl Connection {
         counters.left_out_bytes = counters.left_out_bytes.saturating_add(on_purpose);
         counters.gaps += u64::from(!left_out);
         counters.gap_bytes = counters.gap_bytes.saturating_add(missing - on_purpose);
-        let reader = self.reader(direction);
+        let (reader, counters) = match direction {
+            Direction::Request => (&mut self.request, &mut self.counters),
+            Direction::Response => (&mut self.response, &mut self.counters),
+        };
         reader.turn = false;
         reader.next = Some(to);
         reader.drop_tentative();
@@ -43,7 +46,7 @@ impl Connection {
                     Flags::GAP
                 });
                 let begin = from.saturating_sub(body.wire());
-                match body.miss(missing) {
+                match body.miss(missing, counters) {
                     Missed::Inside => reader.state = State::Body(body),
                     Missed::Last(last) => {
                         reader.state = State::Between;

@@ -55,10 +55,10 @@ fn play(
                     data = rest;
                 }
             }
-            Piece::Missing(len) => reader.missing(*len),
+            Piece::Missing(len) => reader.missing(*len, &mut counters),
         }
     }
-    (reader.finish(End::Complete), counters)
+    (reader.finish(End::Complete, &mut counters), counters)
 }
 
 proptest! {
@@ -70,12 +70,24 @@ proptest! {
         after in content(),
         cuts in prop::collection::vec(1_usize..20, 1..10),
         request: bool,
+        coding in prop_oneof![3 => Just(None), 2 => Just(Some("gzip")), 1 => Just(Some("br"))],
+        coded: bool,
     ) {
         let direction = if request { Direction::Request } else { Direction::Response };
         let mut pieces = vec![Piece::Data(before)];
         pieces.extend(gap.map(Piece::Missing));
         pieces.push(Piece::Data(after));
-        let fields = TYPES[which];
-        prop_assert_eq!(play(direction, fields, &pieces, &cuts), play(direction, fields, &pieces, &[usize::MAX]));
+        if coding == Some("gzip") && coded {
+            pieces = pieces
+                .into_iter()
+                .map(|piece| match piece {
+                    Piece::Data(data) => Piece::Data(super::coded::gzip(&data)),
+                    missing => missing,
+                })
+                .collect();
+        }
+        let mut fields = TYPES[which].to_vec();
+        fields.extend(coding.map(|coding| ("content-encoding", coding)));
+        prop_assert_eq!(play(direction, &fields, &pieces, &cuts), play(direction, &fields, &pieces, &[usize::MAX]));
     }
 }

@@ -1,5 +1,6 @@
 //! Bodies: tables of what is in them, and the law that splitting changes nothing.
 
+mod coded;
 mod grpc;
 mod laws;
 mod sse;
@@ -67,10 +68,10 @@ pub(super) fn read(
         for piece in pieces {
             match piece {
                 Piece::Data(data) => data.chunks(cut).for_each(|data| reader.data(data, &mut counters)),
-                Piece::Missing(len) => reader.missing(*len),
+                Piece::Missing(len) => reader.missing(*len, &mut counters),
             }
         }
-        (reader.finish(end), counters)
+        (reader.finish(end, &mut counters), counters)
     };
     let whole = play(usize::MAX);
     assert_eq!(play(1), whole, "byte by byte");
@@ -97,6 +98,26 @@ fn plain_bodies_keep_their_first_bytes() {
 }
 
 #[test]
+fn a_coded_body_is_wanted_until_its_capture_is_known_to_be_cut() {
+    let limits = Limits {
+        body_bytes: 100,
+        ..Limits::default()
+    };
+    let counters = &mut Counters::default();
+    let fields = [("content-encoding", "gzip")];
+    let mut coded = reader(Direction::Response, &fields, &limits);
+    let body = coded::gzip(&(0..100_000_u32).flat_map(u32::to_le_bytes).collect::<Vec<_>>());
+    coded.data(&body[..1000], counters);
+    assert!(!coded.satisfied(), "blocks are decoded whole");
+    coded.data(&body[1000..1024], counters);
+    assert!(coded.satisfied());
+    let mut unwanted = reader(Direction::Response, &fields, &Limits::default());
+    assert!(unwanted.satisfied());
+    unwanted.data(&body, counters);
+    assert_eq!(*counters, Counters::default());
+}
+
+#[test]
 fn a_reader_is_satisfied_when_nothing_can_change() {
     let limits = Limits {
         body_bytes: 2,
@@ -115,7 +136,7 @@ fn a_reader_is_satisfied_when_nothing_can_change() {
     );
     grpc.data(b"\0\0\0\0\x09abc", counters);
     assert!(!grpc.satisfied(), "messages go on");
-    grpc.missing(None);
+    grpc.missing(None, counters);
     assert!(grpc.satisfied(), "they cannot be found again");
     let none = reader(Direction::Response, &[], &Limits::default());
     assert!(none.satisfied(), "nothing is wanted");
