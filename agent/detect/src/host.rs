@@ -2,7 +2,7 @@
 
 use std::net::Ipv6Addr;
 
-use protocol::Request;
+use protocol::{Request, Version};
 
 /// Longest host, port included: a DNS name, a colon and five digits.
 pub const HOST_BYTES_MAX: usize = 253 + 6;
@@ -17,6 +17,8 @@ pub struct HostCounters {
     pub missing: u64,
     /// What is named is no host.
     pub invalid: u64,
+    /// It is in a header field that refers to what was said before the connection was joined (HTTP/2).
+    pub unknown: u64,
     /// Several Host fields: the request must be refused (RFC 9112 section 3.2), nobody knows what the server made of it.
     pub repeated: u64,
 }
@@ -28,8 +30,8 @@ pub struct Hosts {
 }
 
 impl Hosts {
-    /// Host as clients call it: that of an absolute target, else of the authority target of CONNECT, else of the Host field
-    /// (RFC 9112 sections 3.2 and 3.3). Lower case, port kept where given, user information and the dot of the root
+    /// Host as clients call it: `:authority` of HTTP/2 (RFC 9113 section 8.3.1), else that of an absolute target, else of the
+    /// authority target of CONNECT, else of the Host field (RFC 9112 sections 3.2 and 3.3). Lower case, port kept where given, user information and the dot of the root
     /// dropped; empty where there is none that can be.
     ///
     /// A registered name is held to what DNS names and their usual extensions (`_`) are made of: RFC 3986 section 3.2.2
@@ -41,7 +43,11 @@ impl Hosts {
                 .iter()
                 .filter(|header| header.name.eq_ignore_ascii_case(b"host"));
             let Some(field) = fields.next() else {
-                self.counters.missing += 1;
+                if request.headers_unknown > 0 {
+                    self.counters.unknown += 1;
+                } else {
+                    self.counters.missing += 1;
+                }
                 return String::new();
             };
             if fields.next().is_some() {
@@ -77,6 +83,12 @@ impl Hosts {
 }
 
 fn authority_of(request: &Request) -> Option<&[u8]> {
+    if let Some(authority) = request.authority.as_deref().filter(|text| !text.is_empty()) {
+        return Some(authority);
+    }
+    if request.version == Version::Http2 {
+        return None;
+    }
     let target: &[u8] = &request.target;
     if &*request.method == b"CONNECT" {
         return Some(target);
@@ -235,6 +247,83 @@ mod tests {
             ..HostCounters::default()
         };
         assert_eq!(host("GET", "/", &["a", "a"]), (String::new(), repeated));
+    }
+
+    #[test]
+    fn authority_of_http2_before_all() {
+        let of = |method: &str,
+                  target: &str,
+                  authority: Option<&str>,
+                  fields: &[(&str, &str)],
+                  headers_unknown| {
+            let mut finder = Hosts::default();
+            let request = Request {
+                authority: authority.map(|text| bytes::Bytes::copy_from_slice(text.as_bytes())),
+                version: Version::Http2,
+                headers_unknown,
+                ..request(method, target, fields)
+            };
+            (finder.of(&request), *finder.counters())
+        };
+        let none = HostCounters::default();
+        let unknown = HostCounters { unknown: 1, ..none };
+        let missing = HostCounters { missing: 1, ..none };
+        let invalid = HostCounters { invalid: 1, ..none };
+        for (method, target, authority, fields, headers_unknown, expect) in [
+            (
+                "GET",
+                "/",
+                Some("Shop.test:443"),
+                &[][..],
+                0,
+                ("shop.test:443", none),
+            ),
+            (
+                "GET",
+                "/",
+                Some("shop.test"),
+                &[("host", "other.test")],
+                0,
+                ("shop.test", none),
+            ),
+            ("GET", "/", Some("u:p@shop.test"), &[], 0, ("shop.test", none)),
+            ("GET", "/", None, &[("host", "shop.test")], 0, ("shop.test", none)),
+            (
+                "GET",
+                "/",
+                Some(""),
+                &[("host", "shop.test")],
+                0,
+                ("shop.test", none),
+            ),
+            (
+                "CONNECT",
+                "",
+                Some("shop.test:443"),
+                &[],
+                0,
+                ("shop.test:443", none),
+            ),
+            ("CONNECT", "/chat", Some("shop.test"), &[], 0, ("shop.test", none)),
+            ("CONNECT", "/chat", None, &[], 0, ("", missing)),
+            ("", "", None, &[], 3, ("", unknown)),
+            ("GET", "/", None, &[], 0, ("", missing)),
+            (
+                "GET",
+                "/",
+                Some("a b"),
+                &[("host", "shop.test")],
+                0,
+                ("", invalid),
+            ),
+        ] {
+            let (host, counters) = of(method, target, authority, fields, headers_unknown);
+            assert_eq!(
+                (host.as_str(), counters),
+                expect,
+                "{method} {target} {authority:?} {fields:?}"
+            );
+        }
     }
 
     #[test]

@@ -4,6 +4,7 @@ use policy::{CapturePolicy, HeaderList, HeaderPolicy};
 use protocol::{Exchange, Header};
 
 use crate::mask::{Audience, MASK, cut, mask};
+use crate::operation::{Operation, Operations};
 use crate::query;
 
 /// Longest method kept.
@@ -33,7 +34,7 @@ const REFERENCES: [&str; 9] = [
 /// A call without what is secret: no body, no value of a query, no header that is not allowed. The path is the catalog's.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RedactedCall {
-    /// Method, or `OTHER` for what is not made of capital letters, hyphens and underscores or is longer than
+    /// Method; empty when it is not known, `OTHER` for what is not made of capital letters, hyphens and underscores or is longer than
     /// [`METHOD_BYTES_MAX`].
     pub method: String,
     /// Names of query parameters, sorted, each once, at most [`query::QUERY_NAMES_MAX`]; `{text}` for one that looks like a
@@ -43,6 +44,8 @@ pub struct RedactedCall {
     pub request_headers: Vec<(String, String)>,
     /// Allowed header fields of the response, likewise.
     pub response_headers: Vec<(String, String)>,
+    /// What it is in terms of its application.
+    pub operation: Operation,
 }
 
 /// What limits cut off.
@@ -56,12 +59,15 @@ pub struct RedactCounters {
     pub headers_dropped: u64,
     /// Values of header fields that were cut.
     pub values_cut: u64,
+    /// Calls of which operations of a batch were left out.
+    pub operations_cut: u64,
 }
 
 /// Redacts calls by a policy.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Redactor {
     headers: HeaderPolicy,
+    operations: Operations,
     counters: RedactCounters,
 }
 
@@ -71,6 +77,7 @@ impl Redactor {
     pub fn new(policy: &CapturePolicy) -> Self {
         Self {
             headers: policy.headers.clone(),
+            operations: Operations::new(),
             counters: RedactCounters::default(),
         }
     }
@@ -90,11 +97,14 @@ impl Redactor {
         let response_headers = exchange.response.as_ref().map_or_else(Vec::new, |response| {
             allowed(&response.headers, &self.headers.response, counters)
         });
+        let operation = self.operations.of(exchange);
+        self.counters.operations_cut = self.operations.cut();
         RedactedCall {
             method,
             query_names,
             request_headers,
             response_headers,
+            operation,
         }
     }
 
@@ -106,6 +116,9 @@ impl Redactor {
 
     /// RFC 9110 section 9.1 allows any token; without digits and small letters it is hardly a value.
     fn method(&mut self, raw: &[u8]) -> String {
+        if raw.is_empty() {
+            return String::new();
+        }
         let plain = (1..=METHOD_BYTES_MAX).contains(&raw.len())
             && raw
                 .iter()

@@ -3,6 +3,7 @@
 use protocol::{Exchange, Header};
 
 use crate::mask::{Audience, MASK, clean, cut, mask, mask_query};
+use crate::operation;
 use crate::redact::{HEADERS_MAX, METHOD_BYTES_MAX, VALUE_BYTES_MAX, name_of};
 
 /// Longest target shown.
@@ -25,36 +26,56 @@ pub struct RevealedCall {
     pub method: String,
     /// Target as sent, at most [`TARGET_BYTES_MAX`] bytes.
     pub target: String,
-    /// Header fields of the request, names in lower case, at most [`HEADERS_MAX`].
+    /// Header fields of the request, names in lower case, at most [`HEADERS_MAX`]; `:authority` of HTTP/2 before them.
     pub request_headers: Vec<(String, String)>,
     /// Header fields of the response, likewise.
     pub response_headers: Vec<(String, String)>,
+    /// What is called in terms of the application, as sent.
+    pub operation: String,
+    /// Header fields of both that are not known because the connection was joined late.
+    pub headers_unknown: u32,
 }
 
 /// Makes a call readable. This must not leave the node.
 #[must_use]
 pub fn reveal(exchange: &Exchange, credentials: Credentials) -> RevealedCall {
     let headers = |fields: &[Header]| {
-        fields
-            .iter()
-            .take(HEADERS_MAX)
-            .map(|field| shown(field, credentials))
-            .collect()
+        let shown = fields.iter().map(|field| shown(field, credentials));
+        shown.take(HEADERS_MAX).collect::<Vec<_>>()
     };
     let target = clean(&exchange.request.target, TARGET_BYTES_MAX);
     let target = match credentials {
         Credentials::Shown => target,
         Credentials::Masked => cut(masked_target(&target).chars(), TARGET_BYTES_MAX),
     };
+    let request = &exchange.request;
+    let authority = request.authority.as_ref().map(|authority| {
+        let text = clean(authority, VALUE_BYTES_MAX);
+        let shown = match (credentials, text.rsplit_once('@')) {
+            (Credentials::Masked, Some((_, host))) => format!("{MASK}@{host}"),
+            _ => text,
+        };
+        (":authority".to_owned(), shown)
+    });
     RevealedCall {
-        method: clean(&exchange.request.method, METHOD_BYTES_MAX),
+        method: clean(&request.method, METHOD_BYTES_MAX),
         target,
-        request_headers: headers(&exchange.request.headers),
+        request_headers: authority.into_iter().chain(headers(&request.headers)).collect(),
+        operation: operation::revealed(exchange),
+        headers_unknown: headers_unknown(exchange),
         response_headers: exchange
             .response
             .as_ref()
             .map_or_else(Vec::new, |response| headers(&response.headers)),
     }
+}
+
+/// Header fields of both messages that are not known because the connection was joined late.
+#[must_use]
+pub fn headers_unknown(exchange: &Exchange) -> u32 {
+    let response = exchange.response.as_ref();
+    let response = response.map_or(0, |response| response.headers_unknown);
+    exchange.request.headers_unknown.saturating_add(response)
 }
 
 fn masked_target(target: &str) -> String {
@@ -110,6 +131,7 @@ fn masked_secret(name: &str, value: &[u8]) -> String {
 mod tests {
     use super::*;
     use crate::redact::tests::request;
+    use bytes::Bytes;
     use protocol::Flags;
 
     fn call(target: &str, fields: &[(&str, &str)]) -> Exchange {
@@ -160,6 +182,34 @@ mod tests {
                 .zip(fields)
                 .all(|((_, shown), (_, sent))| shown == sent)
         );
+    }
+
+    #[test]
+    fn authority_and_small_letters_of_http2() {
+        let mut call = call(
+            "/a",
+            &[
+                ("authorization", "Bearer abc"),
+                ("cookie", "a=1"),
+                ("x-api-key", "k"),
+            ],
+        );
+        call.request.authority = Some(Bytes::from_static(b"u:p@shop.test"));
+        call.request.headers_unknown = 2;
+        let masked = reveal(&call, Credentials::Masked);
+        let fields: Vec<_> = masked
+            .request_headers
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_str()))
+            .collect();
+        let expected = [
+            (":authority", "…@shop.test"),
+            ("authorization", "Bearer …"),
+            ("cookie", "a=…"),
+            ("x-api-key", "…"),
+        ];
+        assert_eq!(fields, expected);
+        assert_eq!(masked.headers_unknown, 2);
     }
 
     #[test]
