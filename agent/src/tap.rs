@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use detect::{Credentials, reveal};
+use detect::{Credentials, reveal, rpc_status};
 use serde::{Deserialize, Serialize};
 use tokio::sync::broadcast;
 
@@ -33,7 +33,22 @@ pub struct TapCall {
     pub method: String,
     /// Target.
     pub target: String,
-    /// Status; 0: no response seen.
+    /// Protocol version.
+    #[serde(default)]
+    pub protocol: String,
+    /// What speaks on top of HTTP; `http` for nothing that is known.
+    #[serde(default)]
+    pub application: String,
+    /// What is called in terms of the application, as sent.
+    #[serde(default)]
+    pub operation: String,
+    /// `grpc-status`, or what else the application says with a number.
+    #[serde(default)]
+    pub rpc_status: Option<i32>,
+    /// Messages of the client, and of the server.
+    #[serde(default)]
+    pub messages: [u64; 2],
+    /// Status; 0: no response seen, or its status is not known.
     pub status: u16,
     /// Bytes on the wire.
     pub request_bytes: u64,
@@ -154,6 +169,17 @@ fn tap_call(call: &Call, host: String, epoch_us: i64) -> TapCall {
         host,
         method: shown.method,
         target: shown.target,
+        protocol: call.exchange.request.version.name().to_owned(),
+        application: call.exchange.application.name().to_owned(),
+        operation: shown.operation,
+        rpc_status: rpc_status(&call.exchange.application),
+        messages: [
+            call.exchange.request.body.messages.count,
+            call.exchange
+                .response
+                .as_ref()
+                .map_or(0, |response| response.body.messages.count),
+        ],
         status: call
             .exchange
             .response
@@ -183,6 +209,11 @@ mod tests {
             host: "shop.local".into(),
             method: "GET".into(),
             target: "/orders/1?x=2".into(),
+            protocol: "HTTP/2".into(),
+            application: "grpc".into(),
+            operation: "shop.Orders/Get".into(),
+            rpc_status: Some(5),
+            messages: [1, 0],
             status: 404,
             request_bytes: 0,
             response_bytes: 0,

@@ -197,6 +197,7 @@ pub fn payload_of(workload: &str, exchanges: &[Exchange]) -> v1::Payload {
             response_headers: Vec::new(),
             weight: 0,
             pid: 4242,
+            ..v1::Call::default()
         }
     });
     let calls: Vec<_> = calls.collect();
@@ -262,6 +263,33 @@ pub fn payload_of(workload: &str, exchanges: &[Exchange]) -> v1::Payload {
         workloads: vec![runs("web"), runs(workload)],
         status: Some(status),
     }
+}
+
+/// What the calls and the edge of a payload are, in terms of an application over HTTP/2.
+pub fn spoken(
+    mut payload: v1::Payload,
+    application: &str,
+    operation: &str,
+    rpc_status: Option<i32>,
+) -> v1::Payload {
+    for call in &mut payload.calls {
+        call.protocol = "HTTP/2".to_owned();
+        call.application = application.to_owned();
+        call.operation = operation.to_owned();
+        call.rpc_status = rpc_status;
+        call.rpc_error = rpc_status.is_some_and(|code| code != 0);
+        call.request_messages = 1;
+        call.response_messages = 2;
+        call.request_message_bytes = 70;
+        call.response_message_bytes = 880;
+        call.streaming = "server_streaming".to_owned();
+        call.headers_unknown = 3;
+    }
+    for edge in &mut payload.edges {
+        edge.protocol = "HTTP/2".to_owned();
+        edge.application = application.to_owned();
+    }
+    payload
 }
 
 /// Starts a collector.

@@ -159,13 +159,102 @@ fn table_line(call: &TapCall) -> String {
     } else {
         format!("  [{}]", call.flags.join(" "))
     };
+    let application = application(call);
     format!(
-        "{}  {ends:<45}  {status:>6}  {:>8}  {:>9}  {} {} {}{flags}",
+        "{}  {ends:<45}  {status:>6}  {:>8}  {:>9}  {} {} {}{application}{flags}",
         time_of_day(call.ts_us),
         micros(call.duration_us),
         bytes(call.response_bytes),
-        call.method,
+        known(&call.method),
         call.host,
-        call.target,
+        known(&call.target),
     )
+}
+
+/// What was said before the connection was joined is not known.
+fn known(text: &str) -> &str {
+    if text.is_empty() { "?" } else { text }
+}
+
+/// What the call is in terms of its application, where it is more than HTTP: `  grpc 5`, `  graphql query Orders`.
+fn application(call: &TapCall) -> String {
+    if matches!(call.application.as_str(), "" | "http") {
+        return String::new();
+    }
+    let mut words = vec![call.application.clone()];
+    // The path of gRPC says it already.
+    if !call.operation.is_empty() && !call.target.ends_with(&call.operation) {
+        words.push(call.operation.clone());
+    }
+    words.extend(call.rpc_status.map(|code| code.to_string()));
+    let [sent, answered] = call.messages;
+    if sent + answered > 0 {
+        words.push(format!("{sent} → {answered}"));
+    }
+    format!("  {}", words.join(" "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn call() -> TapCall {
+        TapCall {
+            ts_us: 1_767_268_800_000_000,
+            side: "server".into(),
+            client_workload: "curl".into(),
+            client: "127.0.0.1:1".into(),
+            server_workload: "shop".into(),
+            server: "127.0.0.1:2".into(),
+            host: "shop.test".into(),
+            method: "POST".into(),
+            target: "/graphql".into(),
+            protocol: "HTTP/2".into(),
+            application: "http".into(),
+            operation: String::new(),
+            rpc_status: None,
+            messages: [0, 0],
+            status: 200,
+            request_bytes: 10,
+            response_bytes: 1000,
+            duration_us: 1500,
+            ttfb_us: 1000,
+            flags: Vec::new(),
+            pid: 1,
+        }
+    }
+
+    #[test]
+    fn a_line_says_what_the_application_adds() {
+        let said = |call: &TapCall| {
+            let line = table_line(call);
+            line.split_once("POST ").map(|(_, said)| said.to_owned()).unwrap()
+        };
+        assert_eq!(said(&call()), "shop.test /graphql");
+        let graphql = TapCall {
+            application: "graphql".into(),
+            operation: "query Orders".into(),
+            ..call()
+        };
+        assert_eq!(said(&graphql), "shop.test /graphql  graphql query Orders");
+        let grpc = TapCall {
+            target: "/shop.v1.Orders/Get".into(),
+            application: "grpc".into(),
+            operation: "shop.v1.Orders/Get".into(),
+            rpc_status: Some(5),
+            messages: [1, 2],
+            flags: vec!["late_join".into()],
+            ..call()
+        };
+        assert_eq!(
+            said(&grpc),
+            "shop.test /shop.v1.Orders/Get  grpc 5 1 → 2  [late_join]"
+        );
+        let whole = TapCall {
+            flags: Vec::new(),
+            ..grpc
+        };
+        let width = table_line(&whole).chars().count();
+        assert!(width <= 140, "{width}");
+    }
 }

@@ -25,12 +25,14 @@ pub struct EdgeKey {
     pub server_side: bool,
     /// Protocol version.
     pub protocol: &'static str,
+    /// What speaks on top of it; empty for nothing that is known.
+    pub application: &'static str,
 }
 
 /// One call on an edge.
 #[derive(Clone, Copy, Debug)]
 pub struct EdgeCall {
-    /// Failed: no response, or a status of 500 and above.
+    /// Failed: no response, a status of 500 and above, or a failure that the application blames on the server.
     pub error: bool,
     /// Bytes of the request.
     pub request_bytes: u64,
@@ -105,6 +107,7 @@ impl Edges {
                 server_port: u32::from(key.server_port),
                 host: key.host,
                 protocol: key.protocol.to_owned(),
+                application: key.application.to_owned(),
                 calls: sums.calls,
                 errors: sums.errors,
                 request_bytes: sums.request_bytes,

@@ -8,9 +8,9 @@ use protocol::{Boundary, Start};
 use super::*;
 use crate::attribution::{Attribution, ExecFacts, Options, ProcessHint};
 
-const EPOCH_US: i64 = 1_700_000_000_000_000;
+pub(super) const EPOCH_US: i64 = 1_700_000_000_000_000;
 
-fn attribution() -> Attribution {
+pub(super) fn attribution() -> Attribution {
     Attribution::new(Options {
         proc_root: "/nowhere".into(),
         cgroup_root: "/nowhere".into(),
@@ -20,7 +20,7 @@ fn attribution() -> Attribution {
     })
 }
 
-fn process(attribution: &mut Attribution, pid: u32, args: &str) -> Arc<Process> {
+pub(super) fn process(attribution: &mut Attribution, pid: u32, args: &str) -> Arc<Process> {
     let hint = ProcessHint {
         pid,
         start_ns: u64::from(pid) * 1_000_000_000,
@@ -36,7 +36,7 @@ fn process(attribution: &mut Attribution, pid: u32, args: &str) -> Arc<Process> 
 }
 
 /// An exchange of a connection that has just begun; the answer comes 3 ms after the request.
-fn exchange(request: &str, response: &str) -> Exchange {
+pub(super) fn exchange(request: &str, response: &str) -> Exchange {
     let limits = protocol::Limits {
         body_bytes: 4096,
         ..protocol::Limits::default()
@@ -49,7 +49,12 @@ fn exchange(request: &str, response: &str) -> Exchange {
     connection.poll().expect("an exchange")
 }
 
-fn call(exchange: Exchange, side: Side, process: Arc<Process>, peer: Option<Arc<Process>>) -> Call {
+pub(super) fn call(
+    exchange: Exchange,
+    side: Side,
+    process: Arc<Process>,
+    peer: Option<Arc<Process>>,
+) -> Call {
     Call {
         exchange,
         connection: 7,
@@ -61,14 +66,15 @@ fn call(exchange: Exchange, side: Side, process: Arc<Process>, peer: Option<Arc<
     }
 }
 
-fn unlimited() -> CapturePolicy {
+pub(super) fn unlimited() -> CapturePolicy {
     CapturePolicy::parse("[calls]\nbudget = \"unlimited\"\n").unwrap()
 }
 
-const REQUEST: &str = "POST /orders/17?page=2 HTTP/1.1\r\nHost: stock.local\r\nContent-Length: 3\r\n\r\nabc";
-const RESPONSE: &str = "HTTP/1.1 201 Created\r\nContent-Length: 2\r\n\r\nok";
+pub(super) const REQUEST: &str =
+    "POST /orders/17?page=2 HTTP/1.1\r\nHost: stock.local\r\nContent-Length: 3\r\n\r\nabc";
+pub(super) const RESPONSE: &str = "HTTP/1.1 201 Created\r\nContent-Length: 2\r\n\r\nok";
 
-fn through(call: &Call, policy: &CapturePolicy) -> Payload {
+pub(super) fn through(call: &Call, policy: &CapturePolicy) -> Payload {
     let mut pipeline = Pipeline::new(policy, "boot");
     pipeline.take(call, EPOCH_US);
     pipeline.take_payload()
@@ -225,7 +231,7 @@ fn under_any_budget_minutes_and_edges_are_exact() {
 }
 
 /// Whether `needle` is anywhere in `hay`, in any case.
-fn holds(hay: &[u8], needle: &str) -> bool {
+pub(super) fn holds(hay: &[u8], needle: &str) -> bool {
     hay.to_ascii_lowercase()
         .windows(needle.len())
         .any(|window| window == needle.to_ascii_lowercase().as_bytes())

@@ -1,7 +1,8 @@
 //! A call in the form of the wire.
 
 use catalog::{ApiKey, LeafId};
-use detect::RedactedCall;
+use detect::{RedactedCall, headers_unknown};
+use protocol::Application;
 use wire::v1;
 
 use super::{Measures, client_process, server_process, workload_name};
@@ -15,10 +16,10 @@ pub struct Redacted {
     pub call: RedactedCall,
     /// Which API.
     pub api: ApiKey,
-    /// Rendering of the leaf.
+    /// Rendering of the leaf; empty without one.
     pub path: String,
-    /// Leaf of the trie.
-    pub leaf: LeafId,
+    /// Leaf of the trie; none of a call whose method or path is not known.
+    pub leaf: Option<LeafId>,
     /// Calls that it stands for, see the budget.
     pub weight: u32,
     /// Sizes and times.
@@ -38,10 +39,19 @@ pub fn api_message(api: &ApiKey) -> v1::ApiKey {
     }
 }
 
+/// As on the wire: empty for HTTP alone.
+pub fn application_name(application: &Application) -> &'static str {
+    match application {
+        Application::Http => "",
+        known => known.name(),
+    }
+}
+
 /// The row.
 pub fn call_message(call: &Call, redacted: Redacted) -> v1::Call {
     let exchange = &call.exchange;
     let response = exchange.response.as_ref();
+    let operation = redacted.call.operation;
     let headers = |pairs: Vec<(String, String)>| {
         pairs
             .into_iter()
@@ -68,10 +78,20 @@ pub fn call_message(call: &Call, redacted: Redacted) -> v1::Call {
         client_address: call.client.to_string(),
         server_workload: workload_name(server_process(call)),
         server_address: call.server.to_string(),
-        leaf: redacted.leaf.0.to_vec(),
+        leaf: redacted.leaf.map(|leaf| leaf.0.to_vec()).unwrap_or_default(),
         request_headers: headers(redacted.call.request_headers),
         response_headers: headers(redacted.call.response_headers),
         weight: redacted.weight,
         pid: call.process.key.pid,
+        application: application_name(&exchange.application).to_owned(),
+        operation: operation.name,
+        rpc_status: operation.status,
+        rpc_error: operation.outcome.is_failure(),
+        request_messages: operation.request.count,
+        response_messages: operation.response.count,
+        request_message_bytes: operation.request.bytes,
+        response_message_bytes: operation.response.bytes,
+        streaming: operation.streaming.to_owned(),
+        headers_unknown: headers_unknown(exchange),
     }
 }

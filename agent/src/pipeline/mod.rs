@@ -2,6 +2,8 @@
 //!
 //! Invariant: nothing of an exchange reaches the outbox but through the redactor and the catalog, which decides what of a path is text.
 
+#[cfg(test)]
+mod application_tests;
 pub mod edges;
 #[cfg(test)]
 mod flow_tests;
@@ -11,15 +13,15 @@ use std::hash::{Hash, Hasher};
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
-use catalog::{ApiKey, NodeCatalog, Observation, path_of_target};
-use detect::{Hosts, Redactor};
+use catalog::{ApiKey, LeafId, NodeCatalog, Observation, path_of_target};
+use detect::{Hosts, Outcome, Redactor};
 use policy::CapturePolicy;
 use protocol::Exchange;
 use wire::v1::{CatalogDelta, Payload};
 use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
 use self::edges::{EdgeCall, EdgeKey, Edges};
-use self::message::{Redacted, call_message};
+use self::message::{Redacted, application_name, call_message};
 use crate::attribution::Process;
 use crate::budget::{CallBudget, CallClass};
 use crate::status::{Fate, PipelineDrop};
@@ -69,6 +71,15 @@ pub struct Pipeline {
     edges: Edges,
     calls: Vec<wire::v1::Call>,
     seed: u64,
+    targets_unknown: u64,
+}
+
+/// Where a call belongs in the inventory.
+struct Place {
+    host: String,
+    path: String,
+    leaf: Option<LeafId>,
+    rare: bool,
 }
 
 impl Pipeline {
@@ -84,6 +95,7 @@ impl Pipeline {
             edges: Edges::default(),
             calls: Vec::new(),
             seed,
+            targets_unknown: 0,
         }
     }
 
@@ -97,16 +109,14 @@ impl Pipeline {
     pub fn take(&mut self, call: &Call, epoch_us: i64) {
         let exchange = &call.exchange;
         let measures = Measures::of(exchange, epoch_us);
-        let status = exchange.response.as_ref().map(|response| response.status);
         let server_side = call.side == Side::Server;
-        let host = self.hosts.of(&exchange.request);
-        let api = ApiKey {
+        let mut api = ApiKey {
             workload: if server_side {
                 call.process.workload.name.clone()
             } else {
                 String::new()
             },
-            host,
+            host: self.hosts.of(&exchange.request),
             side: if server_side {
                 catalog::Side::Server
             } else {
@@ -114,25 +124,18 @@ impl Pipeline {
             },
         };
         let method = std::str::from_utf8(&exchange.request.method).unwrap_or_default();
-        let recorded = self.catalog.observe(
-            &api,
-            &Observation {
-                method,
-                path: path_of_target(&exchange.request.target),
-                status,
-                latency_us: exchange.response.as_ref().map(|_| measures.duration_us),
-                request_bytes: measures.request_bytes,
-                response_bytes: measures.response_bytes,
-                client: client_identity(call),
-                ts_us: measures.ts_us,
-                weight: 1,
-            },
-        );
-        let error = status.is_none_or(|status| status >= 400);
+        let Place {
+            host,
+            path,
+            leaf,
+            rare,
+        } = self.observe(call, &api, &measures);
+        api.host = host;
+        let failure = Failure::of(exchange);
         self.edges.add(
-            edge_key(call, &recorded.host),
+            edge_key(call, &api.host),
             EdgeCall {
-                error: status.is_none_or(|status| status >= 500),
+                error: failure == Failure::Server,
                 request_bytes: measures.request_bytes,
                 response_bytes: measures.response_bytes,
                 duration_us: measures.duration_us,
@@ -140,9 +143,9 @@ impl Pipeline {
             },
         );
         let class = CallClass {
-            error,
-            rare: recorded.rare,
-            endpoint: endpoint_hash(&recorded.leaf.0, method),
+            error: failure != Failure::None,
+            rare,
+            endpoint: endpoint_hash(leaf, &api, method),
         };
         let now_us = u64::try_from(measures.ts_us).unwrap_or(0);
         let Some(weight) = self.budget.admit(now_us, class) else {
@@ -151,16 +154,50 @@ impl Pipeline {
         let redacted = Redacted {
             id: self.call_id(call),
             call: self.redactor.redact(exchange),
-            api: ApiKey {
-                host: recorded.host.to_string(),
-                ..api
-            },
-            path: recorded.path.to_string(),
-            leaf: recorded.leaf,
+            api,
+            path,
+            leaf,
             weight,
             measures,
         };
         self.calls.push(call_message(call, redacted));
+    }
+
+    /// Counts the call in the inventory. One whose method or path is not known makes no endpoint, and its host, which is learnt from the
+    /// same source, is not guessed.
+    fn observe(&mut self, call: &Call, api: &ApiKey, measures: &Measures) -> Place {
+        let exchange = &call.exchange;
+        let request = &exchange.request;
+        // CONNECT has no path: it is one of its own.
+        if request.method.is_empty() || (request.target.is_empty() && &*request.method != b"CONNECT") {
+            self.targets_unknown += 1;
+            return Place {
+                host: String::new(),
+                path: String::new(),
+                leaf: None,
+                rare: false,
+            };
+        }
+        let recorded = self.catalog.observe(
+            api,
+            &Observation {
+                method: std::str::from_utf8(&request.method).unwrap_or_default(),
+                path: path_of_target(&request.target),
+                status: known_status(exchange),
+                latency_us: exchange.response.as_ref().map(|_| measures.duration_us),
+                request_bytes: measures.request_bytes,
+                response_bytes: measures.response_bytes,
+                client: client_identity(call),
+                ts_us: measures.ts_us,
+                weight: 1,
+            },
+        );
+        Place {
+            host: recorded.host.to_string(),
+            path: recorded.path.to_string(),
+            leaf: Some(recorded.leaf),
+            rare: recorded.rare,
+        }
     }
 
     /// Whether so many rows wait that they should be handed over before the interval is up.
@@ -253,7 +290,25 @@ impl Pipeline {
                     redacted.values_cut,
                     "values of header fields that were cut",
                 ),
+                left_out(
+                    "redact",
+                    "operations_cut",
+                    redacted.operations_cut,
+                    "batches of which operations were left out",
+                ),
+                counted(
+                    "catalog",
+                    "targets_unknown",
+                    self.targets_unknown,
+                    "calls whose method or path was said before the connection was joined: in no endpoint",
+                ),
                 counted("host", "missing", hosts.missing, "requests without a host"),
+                counted(
+                    "host",
+                    "unknown",
+                    hosts.unknown,
+                    "requests whose host was said before the connection was joined",
+                ),
                 counted("host", "invalid", hosts.invalid, "requests whose host is none"),
                 counted(
                     "host",
@@ -281,11 +336,47 @@ impl Pipeline {
     }
 }
 
-fn endpoint_hash(leaf: &[u8; 16], method: &str) -> u64 {
+/// Calls without a leaf share a place with those of their API.
+fn endpoint_hash(leaf: Option<LeafId>, api: &ApiKey, method: &str) -> u64 {
     let mut hasher = Xxh3::new();
-    hasher.write(leaf);
+    match leaf {
+        Some(leaf) => hasher.write(&leaf.0),
+        None => hasher.write(api.workload.as_bytes()),
+    }
     hasher.write(method.as_bytes());
     hasher.finish()
+}
+
+/// `None` when no response was seen, or its status is not known (0).
+fn known_status(exchange: &Exchange) -> Option<u16> {
+    let response = exchange.response.as_ref()?;
+    (response.status != 0).then_some(response.status)
+}
+
+/// Who is to blame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Failure {
+    None,
+    /// 4xx, or what an application says that is like it.
+    Client,
+    /// 5xx, no response, or what an application says that is like it.
+    Server,
+}
+
+impl Failure {
+    /// The worse of what HTTP and the application say. A response of unknown status is none by itself.
+    fn of(exchange: &Exchange) -> Self {
+        let http = match exchange.response.as_ref().map(|response| response.status) {
+            None | Some(500..) => return Self::Server,
+            Some(400..) => Self::Client,
+            Some(_) => Self::None,
+        };
+        match Outcome::of(exchange) {
+            Outcome::Unknown => http,
+            Outcome::Failed => Self::Client,
+            Outcome::ServerFailed => Self::Server,
+        }
+    }
 }
 
 /// Who the client is: its workload where it is on this node, else its address.
@@ -353,6 +444,7 @@ fn edge_key(call: &Call, host: &str) -> EdgeKey {
         host: host.to_owned(),
         server_side: call.side == Side::Server,
         protocol: call.exchange.request.version.name(),
+        application: application_name(&call.exchange.application),
     }
 }
 

@@ -33,6 +33,11 @@ pub(super) struct CallsQuery {
     method: Option<String>,
     /// A code (`404`), a class (`5xx`), or `none` for no response.
     status: Option<String>,
+    /// What speaks on top of HTTP: `grpc`, `grpc-web`, `websocket`, `sse`, `graphql`, `json-rpc`, `soap`, `xml-rpc`, or `http` for
+    /// nothing that is known.
+    application: Option<String>,
+    /// Start of what is called in terms of the application (`shop.v1.Orders/`, `query `), or a pattern with `*`.
+    operation: Option<String>,
     /// Endpoint that it belongs to, by id or an id that it had before.
     endpoint: Option<String>,
     /// Which end it was seen at.
@@ -73,6 +78,8 @@ pub(super) async fn list(
         method: params::method(query.method.as_deref()),
         status: params::parse("status", query.status.as_deref())?,
         side: params::parse("side", query.side.as_deref())?,
+        application: params::application(query.application.as_deref()),
+        operation: params::operation(query.operation.as_deref())?,
         endpoint: query.endpoint.filter(|id| !id.is_empty()),
     };
     let paging = params::paging(query.limit.as_deref(), query.cursor.as_deref())?;

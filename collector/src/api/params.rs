@@ -117,6 +117,16 @@ pub fn path(value: Option<&str>) -> Result<Option<TextMatch>, ApiError> {
     with("path", value, TextMatch::prefix_or_glob)
 }
 
+/// What is called in terms of the application, by its start or with `*`.
+pub fn operation(value: Option<&str>) -> Result<Option<TextMatch>, ApiError> {
+    with("operation", value, TextMatch::prefix_or_glob)
+}
+
+/// An application protocol: lower case in the store.
+pub fn application(value: Option<&str>) -> Option<String> {
+    value.filter(|text| !text.is_empty()).map(str::to_ascii_lowercase)
+}
+
 /// A method: upper case in the store.
 pub fn method(value: Option<&str>) -> Option<String> {
     value.filter(|text| !text.is_empty()).map(str::to_ascii_uppercase)

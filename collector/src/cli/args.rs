@@ -53,7 +53,8 @@ pub enum Command {
     /// Individual calls, newest first.
     #[command(
         after_help = "Examples:\n  eastwatch calls --limit 20\n  eastwatch calls --client web --status 404\n  \
-        eastwatch calls --path '/users/*/avatar' --from -15m --to -5m\n  eastwatch calls --follow"
+        eastwatch calls --path '/users/*/avatar' --from -15m --to -5m\n  \
+        eastwatch calls --application grpc --operation shop.v1.Orders/\n  eastwatch calls --follow"
     )]
     Calls(CallsArgs),
     /// Who calls whom.
@@ -139,6 +140,12 @@ pub struct CallsArgs {
     /// A code (404), a class (5xx), or none for no response.
     #[arg(long)]
     pub status: Option<String>,
+    /// What speaks on top of HTTP: grpc, grpc-web, websocket, sse, graphql, json-rpc, soap, xml-rpc, or http.
+    #[arg(long, value_name = "PROTOCOL")]
+    pub application: Option<String>,
+    /// Start of what is called in terms of the application, or a pattern with `*`.
+    #[arg(long)]
+    pub operation: Option<String>,
     /// Endpoint that it belongs to.
     #[arg(long, value_name = "ID")]
     pub endpoint: Option<String>,

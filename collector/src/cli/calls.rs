@@ -42,6 +42,8 @@ pub async fn run(
         ("path", &args.path),
         ("method", &args.method),
         ("status", &args.status),
+        ("application", &args.application),
+        ("operation", &args.operation),
         ("endpoint", &args.endpoint),
         ("side", &args.side),
     ]);
@@ -62,14 +64,17 @@ pub async fn run(
         ("HOST", Left),
         ("METHOD", Left),
         ("PATH", Left),
+        ("PROTOCOL", Left),
+        ("OPERATION", Left),
         ("STATUS", Right),
+        ("RESULT", Left),
         ("DURATION", Right),
         ("RESPONSE", Right),
         ("FLAGS", Left),
     ];
     view.table(
         header,
-        &["HOST", "DURATION", "CLIENT", "RESPONSE", "FLAGS"],
+        &["HOST", "PROTOCOL", "DURATION", "CLIENT", "RESPONSE", "FLAGS"],
         &rows,
         out,
     )?;
@@ -85,20 +90,96 @@ fn end(workload: &str, address: &str) -> String {
     }
 }
 
-fn row(call: &Call) -> [String; 10] {
+fn row(call: &Call) -> [String; 13] {
     [
         time(call.ts),
         end(&call.client_workload, &call.client_address),
         end(&call.server_workload, &call.server_address),
         call.host.clone(),
-        call.method.clone(),
-        call.path.clone(),
+        known(&call.method).to_owned(),
+        known(&call.path).to_owned(),
+        protocol(call).to_owned(),
+        operation(call).to_owned(),
         call.status
             .map_or_else(|| "-".to_owned(), |status| status.to_string()),
+        result(call),
         duration(call.duration_us),
         bytes(call.response_bytes),
         call.flags.join(" "),
     ]
+}
+
+/// What was said before the connection was joined is not known.
+fn known(text: &str) -> &str {
+    if text.is_empty() { "?" } else { text }
+}
+
+/// Empty for HTTP alone.
+fn protocol(call: &Call) -> &str {
+    if call.application == "http" {
+        ""
+    } else {
+        &call.application
+    }
+}
+
+/// Empty where the path says the same, as in gRPC.
+fn operation(call: &Call) -> &str {
+    if call.path.strip_prefix('/') == Some(&call.operation) {
+        ""
+    } else {
+        &call.operation
+    }
+}
+
+/// What the application says of a call that failed.
+fn result(call: &Call) -> String {
+    match (call.application.as_str(), call.rpc_status) {
+        _ if !call.rpc_error => String::new(),
+        (_, None) => "FAULT".to_owned(),
+        ("grpc" | "grpc-web", Some(code)) => {
+            grpc_status(code).map_or_else(|| code.to_string(), str::to_owned)
+        }
+        (_, Some(code)) => code.to_string(),
+    }
+}
+
+/// Names of the status codes of gRPC.
+fn grpc_status(code: i32) -> Option<&'static str> {
+    const NAMES: [&str; 17] = [
+        "OK",
+        "CANCELLED",
+        "UNKNOWN",
+        "INVALID_ARGUMENT",
+        "DEADLINE_EXCEEDED",
+        "NOT_FOUND",
+        "ALREADY_EXISTS",
+        "PERMISSION_DENIED",
+        "RESOURCE_EXHAUSTED",
+        "FAILED_PRECONDITION",
+        "ABORTED",
+        "OUT_OF_RANGE",
+        "UNIMPLEMENTED",
+        "INTERNAL",
+        "UNAVAILABLE",
+        "DATA_LOSS",
+        "UNAUTHENTICATED",
+    ];
+    NAMES.get(usize::try_from(code).ok()?).copied()
+}
+
+/// Messages each way; empty where there can be none.
+fn messages(call: &Call) -> String {
+    if call.request_messages + call.response_messages == 0 {
+        return String::new();
+    }
+    format!(
+        "{} of {} in, {} of {} out",
+        call.request_messages,
+        bytes(call.request_message_bytes),
+        call.response_messages,
+        bytes(call.response_message_bytes)
+    )
 }
 
 fn show(call: &Call, view: View, out: &mut (dyn Write + Send)) -> Result<(), CliError> {
@@ -113,7 +194,10 @@ fn show(call: &Call, view: View, out: &mut (dyn Write + Send)) -> Result<(), Cli
         &[
             ("id", call.id.to_string()),
             ("time", call.ts.to_string()),
-            ("request", format!("{} {}", call.method, call.path)),
+            (
+                "request",
+                format!("{} {}", known(&call.method), known(&call.path)),
+            ),
             ("host", call.host.clone()),
             ("query", call.query_names.join(" ")),
             (
@@ -158,8 +242,25 @@ fn show(call: &Call, view: View, out: &mut (dyn Write + Send)) -> Result<(), Cli
                     bytes(call.response_body_bytes)
                 ),
             ),
-            ("protocol", call.protocol.clone()),
+            (
+                "protocol",
+                format!("{} {}", call.protocol, protocol(call)).trim().to_owned(),
+            ),
+            ("operation", call.operation.clone()),
+            ("result", result(call)),
+            (
+                "messages",
+                format!("{} {}", messages(call), call.streaming).trim().to_owned(),
+            ),
             ("flags", call.flags.join(" ")),
+            (
+                "headers unknown",
+                if call.headers_unknown == 0 {
+                    String::new()
+                } else {
+                    call.headers_unknown.to_string()
+                },
+            ),
             ("request headers", headers(&call.request_headers)),
             ("response headers", headers(&call.response_headers)),
             ("weight", call.weight.to_string()),
@@ -223,13 +324,26 @@ fn line(call: &Call) -> String {
         host,
         method,
         path,
+        protocol,
+        operation,
         status,
+        result,
         duration,
         bytes,
         flags,
     ] = row(call);
+    let request = [method, format!("{host}{path}"), protocol, operation];
+    let answer = [status, result];
+    let said = |words: &[String]| {
+        let words = words.iter().filter(|word| !word.is_empty()).map(String::as_str);
+        words.collect::<Vec<_>>().join(" ")
+    };
     safe(
-        format!("{time}  {client} → {server}  {method} {host}{path}  {status}  {duration}  {bytes}  {flags}")
-            .trim_end(),
+        format!(
+            "{time}  {client} → {server}  {}  {}  {duration}  {bytes}  {flags}",
+            said(&request),
+            said(&answer)
+        )
+        .trim_end(),
     )
 }

@@ -63,7 +63,11 @@ fn row(edge: &Edge, from: Option<Timestamp>, to: Option<Timestamp>) -> [String; 
         "→".to_owned(),
         server(edge),
         edge.host.clone(),
-        edge.protocol.clone(),
+        if edge.application == "http" {
+            edge.protocol.clone()
+        } else {
+            edge.application.clone()
+        },
         if edge.side == Side::Server {
             String::new()
         } else {

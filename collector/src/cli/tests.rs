@@ -4,7 +4,7 @@ use clap::{CommandFactory, Parser};
 use wire::v1::agent_message::Body as Up;
 
 use crate::serve::Running;
-use crate::testing::{Agent, Exchange, GET, batch, config, golden, payload, run, start};
+use crate::testing::{Agent, Exchange, GET, batch, config, golden, payload, run, spoken, start};
 
 use super::{Args, CliError, EXIT_ERROR, EXIT_UNREACHABLE, EXIT_USAGE};
 
@@ -111,6 +111,62 @@ fn what_is_printed() {
             .map(|line| line.get(..end).unwrap_or(line).trim_end())
             .collect();
         golden("src/cli/golden/agents.txt", &(cut.join("\n") + "\n"));
+    });
+}
+
+#[test]
+fn what_applications_say() {
+    run(async {
+        let (config, _directory) = config();
+        let collector = start(&config).await;
+        let (mut agent, _) = Agent::connect(&collector, "node-a", "b1").await;
+        let calls = [
+            ("/shop.v1.Orders/List", "grpc", "shop.v1.Orders/List", Some(0)),
+            ("/shop.v1.Orders/Get", "grpc", "shop.v1.Orders/Get", Some(5)),
+            ("/graphql", "graphql", "query OrdersOfUser, mutation Pay", None),
+            ("/rpc", "json-rpc", "orders.list", Some(-32_601)),
+            ("/feed", "websocket", "graphql-ws", Some(1000)),
+            ("/orders/17", "http", "", None),
+        ];
+        for ((path, application, operation, rpc_status), at) in calls.into_iter().zip(1..) {
+            let call = Exchange {
+                id: at,
+                path,
+                second: at as i64,
+                ..GET
+            };
+            let mut said = spoken(payload(&[call]), application, operation, rpc_status);
+            said.calls[0].flags = 0;
+            said.calls[0].rpc_error = rpc_status.is_some_and(|code| code != 0 && code != 1000);
+            agent.send(Up::Batch(batch("node-a", "b1", at, &said))).await;
+            assert_eq!(agent.ack().await.rejected, "");
+        }
+        for (name, words) in [
+            ("rpc_calls", &["calls"][..]),
+            ("rpc_grpc", &["calls", "--application", "gRPC"]),
+            (
+                "rpc_operation",
+                &["calls", "--operation", "*Pay", "--width", "100"],
+            ),
+            ("rpc_graph", &["graph"]),
+        ] {
+            golden(
+                &format!("src/cli/golden/{name}.txt"),
+                &ask(&collector, words).await.unwrap(),
+            );
+        }
+        let json = ask(
+            &collector,
+            &["calls", "--operation", "shop.v1.Orders/G", "-o", "json"],
+        )
+        .await
+        .unwrap();
+        let value: serde_json::Value = serde_json::from_str(&json).unwrap();
+        let id = value["items"][0]["id"].as_str().unwrap();
+        golden(
+            "src/cli/golden/rpc_call.txt",
+            &ask(&collector, &["calls", id]).await.unwrap(),
+        );
     });
 }
 

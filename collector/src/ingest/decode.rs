@@ -19,6 +19,9 @@ const TEXT_BYTES_MAX: usize = 4096;
 /// Most query names or headers of one call, or drop counters of one agent; further ones are cut.
 const LIST_MAX: usize = 256;
 
+/// Application of what is HTTP alone.
+const PLAIN: &str = "http";
+
 /// A batch that was understood.
 pub(super) struct Decoded {
     pub batch: Batch,
@@ -162,6 +165,14 @@ impl Decoder<'_> {
         name
     }
 
+    fn application(&self, name: String) -> String {
+        if name.is_empty() {
+            PLAIN.to_owned()
+        } else {
+            self.name(name)
+        }
+    }
+
     fn text(&self, value: String) -> String {
         text(value, self.metrics)
     }
@@ -214,6 +225,16 @@ impl Decoder<'_> {
             duration_us: call.duration_us,
             ttfb_us: call.ttfb_us,
             protocol: self.name(call.protocol),
+            application: self.application(call.application),
+            operation: self.name(call.operation),
+            rpc_status: call.rpc_status,
+            rpc_error: call.rpc_error,
+            request_messages: call.request_messages,
+            response_messages: call.response_messages,
+            request_message_bytes: call.request_message_bytes,
+            response_message_bytes: call.response_message_bytes,
+            streaming: self.name(call.streaming),
+            headers_unknown: call.headers_unknown,
             flags: flag_names(call.flags),
             client_workload: self.name(call.client_workload),
             client_address: self.name(call.client_address),
@@ -237,6 +258,7 @@ impl Decoder<'_> {
                 .map_err(|_| format!("{} is not a port", edge.server_port))?,
             host: self.name(edge.host),
             protocol: self.name(edge.protocol),
+            application: self.application(edge.application),
             side: side(edge.side).map_err(|reason| format!("an edge's {reason}"))?,
             calls: edge.calls,
             errors: edge.errors,

@@ -139,6 +139,10 @@ pub struct CallFilter {
     pub side: Option<Side>,
     /// Endpoint, by id or alias.
     pub endpoint: Option<String>,
+    /// What speaks on top of HTTP.
+    pub application: Option<String>,
+    /// What is called in terms of the application.
+    pub operation: Option<TextMatch>,
 }
 
 /// Filter of edges.

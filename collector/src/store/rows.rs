@@ -250,13 +250,13 @@ pub struct Call {
     pub host: String,
     /// Which end it was seen at.
     pub side: Side,
-    /// Method.
+    /// Method; empty when it is not known because the connection was joined late.
     pub method: String,
-    /// Path with every segment that is not a literal replaced by its type in braces.
+    /// Path with every segment that is not a literal replaced by its type in braces; empty when it is not known.
     pub path: String,
     /// Names of query parameters.
     pub query_names: Vec<String>,
-    /// Absent when no response was seen.
+    /// Absent when no response was seen, or its status is not known because the connection was joined late.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status: Option<u16>,
     /// Whole request.
@@ -271,8 +271,30 @@ pub struct Call {
     pub duration_us: u64,
     /// First request byte to first response byte.
     pub ttfb_us: u64,
-    /// `http/1.1`, …
+    /// `HTTP/1.1`, `HTTP/2`, …
     pub protocol: String,
+    /// What speaks on top of it: `grpc`, `grpc-web`, `websocket`, `sse`, `graphql`, `json-rpc`, `soap`, `xml-rpc`, or `http` for nothing
+    /// that is known.
+    pub application: String,
+    /// What is called in terms of the application: `package.Service/Method`, `query Name`, a method; several of a batch with commas.
+    pub operation: String,
+    /// `grpc-status`, code of a JSON-RPC error, code of a WebSocket Close frame; absent where none was seen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rpc_status: Option<i32>,
+    /// The application says that the call failed, whatever `status` says.
+    pub rpc_error: bool,
+    /// Messages that the client sent: of gRPC, of a WebSocket.
+    pub request_messages: u64,
+    /// Messages that the server sent: of gRPC, of a WebSocket, server-sent events.
+    pub response_messages: u64,
+    /// Payloads of the client's messages.
+    pub request_message_bytes: u64,
+    /// Payloads of the server's messages.
+    pub response_message_bytes: u64,
+    /// How messages of gRPC flowed: `unary`, `client_streaming`, `server_streaming`, `bidi_streaming`; empty for all else.
+    pub streaming: String,
+    /// Header fields that are not known because the connection was joined late.
+    pub headers_unknown: u32,
     /// What is missing from it: `truncated`, `gap`, `late_join`, `unpaired`, `socket_guessed`.
     pub flags: Vec<String>,
     /// Workload that called.
@@ -339,13 +361,15 @@ pub struct Edge {
     pub server_port: u16,
     /// Host that is asked for; empty when it varies too much to keep.
     pub host: String,
-    /// `http/1.1`, …
+    /// `HTTP/1.1`, `HTTP/2`, …
     pub protocol: String,
+    /// What speaks on top of it, as of a call.
+    pub application: String,
     /// Which end it was seen at.
     pub side: Side,
     /// Calls, in the time range asked for or ever.
     pub calls: u64,
-    /// Calls that failed: 5xx or no response.
+    /// Calls that failed: no response, 5xx, or what the application counts as the server's failure (gRPC's `INTERNAL`, …).
     pub errors: u64,
     /// Request bytes.
     pub request_bytes: u64,

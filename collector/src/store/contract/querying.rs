@@ -5,7 +5,7 @@ use crate::store::{
     CallFilter, CallId, EdgeFilter, Endpoint, EndpointFilter, Paging, Side, StatusFilter, TextMatch,
     TimeRange, WorkloadFilter,
 };
-use crate::testing::{Exchange, GET, payload, payload_of, run};
+use crate::testing::{Exchange, GET, payload, payload_of, run, spoken};
 
 use super::{Open, all, at, exchanges, made};
 
@@ -138,6 +138,68 @@ pub fn calls_are_filtered(open: Open) {
             assert_eq!(found.len(), want, "{filter:?}");
             assert!(found.is_sorted_by(|a, b| a.ts >= b.ts), "newest first");
         }
+        for (sequence, application, operation, rpc_status) in [
+            (3, "grpc", "shop.v1.Orders/Get", Some(5)),
+            (4, "grpc", "shop.v1.Orders/List", Some(0)),
+            (5, "graphql", "query Orders", None),
+        ] {
+            let called = payload_of(
+                "rpc",
+                &[Exchange {
+                    id: 99 + sequence,
+                    ..GET
+                }],
+            );
+            let called = spoken(called, application, operation, rpc_status);
+            store.apply(made("a", "b", sequence, &called)).await.unwrap();
+        }
+        let spoken_cases = [
+            (Some("http"), None, 25),
+            (Some("grpc"), None, 2),
+            (Some("grpc"), glob("shop.v1.Orders/"), 2),
+            (None, glob("*List"), 1),
+            (None, glob("query "), 1),
+            (Some("graphql"), glob("shop"), 0),
+        ];
+        for (application, operation, want) in spoken_cases {
+            let filter = CallFilter {
+                application: application.map(str::to_owned),
+                operation,
+                ..none()
+            };
+            let found = store.calls(filter.clone(), all()).await.unwrap().items;
+            assert_eq!(found.len(), want, "{filter:?}");
+        }
+        let get = CallFilter {
+            operation: exact("shop.v1.Orders/Get"),
+            ..none()
+        };
+        let call = store.calls(get, all()).await.unwrap().items.remove(0);
+        assert_eq!(
+            (
+                call.protocol.as_str(),
+                call.application.as_str(),
+                call.rpc_status,
+                call.rpc_error
+            ),
+            ("HTTP/2", "grpc", Some(5), true)
+        );
+        assert_eq!(
+            (
+                call.request_messages,
+                call.response_messages,
+                call.headers_unknown
+            ),
+            (1, 2, 3)
+        );
+        assert_eq!(
+            (
+                call.request_message_bytes,
+                call.response_message_bytes,
+                call.streaming.as_str()
+            ),
+            (70, 880, "server_streaming")
+        );
         // By endpoint: as many as it counts.
         for endpoint in store
             .endpoints(EndpointFilter::default(), all())
@@ -301,6 +363,16 @@ pub fn edges_count_their_range(open: Open) {
             (edge.first_seen, edge.last_seen, edge.server_port),
             (at(0), at(600), 8080)
         );
+        // The same ends over another application are another edge.
+        let called = payload(&[Exchange { id: 3, ..GET }]);
+        let called = spoken(called, "grpc", "shop.v1.Orders/Get", Some(0));
+        store.apply(made("a", "b", 3, &called)).await.unwrap();
+        let edges = store.edges(none(), all()).await.unwrap().items;
+        let seen: Vec<_> = edges
+            .iter()
+            .map(|edge| (edge.protocol.as_str(), edge.application.as_str(), edge.calls))
+            .collect();
+        assert_eq!(seen, [("HTTP/2", "grpc", 1), ("http/1.1", "http", 2)]);
     });
 }
 

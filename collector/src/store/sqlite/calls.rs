@@ -22,10 +22,14 @@ pub fn insert(
     let mut insert = connection.prepare_cached(
         "INSERT OR IGNORE INTO _calls (id, boot_id, api_id, leaf, leaf_method, ts_us, method, path, query_names, status, request_bytes, \
          response_bytes, request_body_bytes, response_body_bytes, duration_us, ttfb_us, protocol, flags, client_workload, \
-         client_address, server_workload, server_address, request_headers, response_headers, weight, pid) VALUES (:id, \
+         client_address, server_workload, server_address, request_headers, response_headers, weight, pid, application, operation, \
+         rpc_status, rpc_error, request_messages, response_messages, request_message_bytes, response_message_bytes, streaming, \
+         headers_unknown) VALUES (:id, \
          :boot_id, :api_id, :leaf, :leaf_method, :ts_us, :method, :path, :query_names, :status, :request_bytes, :response_bytes, \
          :request_body_bytes, :response_body_bytes, :duration_us, :ttfb_us, :protocol, :flags, :client_workload, \
-         :client_address, :server_workload, :server_address, :request_headers, :response_headers, :weight, :pid)",
+         :client_address, :server_workload, :server_address, :request_headers, :response_headers, :weight, :pid, :application, \
+         :operation, :rpc_status, :rpc_error, :request_messages, :response_messages, :request_message_bytes, \
+         :response_message_bytes, :streaming, :headers_unknown)",
     )?;
     let inserted = insert.execute(named_params! {
         ":id": call.id.0,
@@ -54,6 +58,16 @@ pub fn insert(
         ":response_headers": json(&call.response_headers),
         ":weight": call.weight,
         ":pid": call.pid,
+        ":application": call.application,
+        ":operation": call.operation,
+        ":rpc_status": call.rpc_status,
+        ":rpc_error": call.rpc_error,
+        ":request_messages": int(call.request_messages),
+        ":response_messages": int(call.response_messages),
+        ":request_message_bytes": int(call.request_message_bytes),
+        ":response_message_bytes": int(call.response_message_bytes),
+        ":streaming": call.streaming,
+        ":headers_unknown": call.headers_unknown,
     })?;
     Ok(inserted == 1)
 }
@@ -84,7 +98,9 @@ pub fn evict_before(connection: &Connection, before: Timestamp, rows: u64) -> ru
 const SELECT: &str = "SELECT c.id, b.node, c.ts_us, l.endpoint_id, a.workload, a.host, a.side, c.method, c.path, \
      c.query_names, c.status, c.request_bytes, c.response_bytes, c.request_body_bytes, c.response_body_bytes, c.duration_us, \
      c.ttfb_us, c.protocol, c.flags, c.client_workload, c.client_address, c.server_workload, c.server_address, \
-     c.request_headers, c.response_headers, c.weight, c.pid, c.seq FROM _calls c JOIN _apis a ON a.id = c.api_id \
+     c.request_headers, c.response_headers, c.weight, c.pid, c.seq, c.application, c.operation, c.rpc_status, c.rpc_error, \
+     c.request_messages, c.response_messages, c.request_message_bytes, c.response_message_bytes, c.streaming, \
+     c.headers_unknown FROM _calls c JOIN _apis a ON a.id = c.api_id \
      JOIN _boots b ON b.id = c.boot_id \
      LEFT JOIN _leaves l ON l.api_id = c.api_id AND l.leaf = c.leaf AND l.method = c.leaf_method";
 
@@ -123,6 +139,10 @@ pub fn list(connection: &Connection, filter: &CallFilter, paging: &Paging) -> ru
         Some(StatusFilter::NoResponse) => clause.and_all("c.status IS NULL".to_owned(), []),
         None => {}
     }
+    if let Some(application) = &filter.application {
+        clause.and("c.application = ?", application.clone());
+    }
+    clause.and_text(&["c.operation"], filter.operation.as_ref());
     if let Some(side) = filter.side {
         clause.and("a.side = ?", side.name().to_owned());
     }
@@ -178,6 +198,16 @@ fn from_row(row: &Row<'_>) -> rusqlite::Result<(Call, i64)> {
         response_headers: from_json::<Vec<Header>>(&row.get::<_, String>(24)?),
         weight: row.get(25)?,
         pid: row.get(26)?,
+        application: row.get(28)?,
+        operation: row.get(29)?,
+        rpc_status: row.get(30)?,
+        rpc_error: row.get(31)?,
+        request_messages: row.get(32).map(uint)?,
+        response_messages: row.get(33).map(uint)?,
+        request_message_bytes: row.get(34).map(uint)?,
+        response_message_bytes: row.get(35).map(uint)?,
+        streaming: row.get(36)?,
+        headers_unknown: row.get(37)?,
     };
     Ok((call, row.get(27)?))
 }

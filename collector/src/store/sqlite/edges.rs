@@ -11,8 +11,8 @@ use super::select::{Where, fetch_limit, int, page, uint};
 pub fn add(connection: &Connection, edge: &EdgeIncrement) -> rusqlite::Result<()> {
     let mut upsert = connection.prepare_cached(
         "INSERT INTO edges (client_workload, client_address, server_workload, server_address, server_port, host, protocol, \
-         side, calls, errors, request_bytes, response_bytes, duration_us_sum, first_seen_us, last_seen_us) \
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15) ON CONFLICT DO UPDATE SET \
+         application, side, calls, errors, request_bytes, response_bytes, duration_us_sum, first_seen_us, last_seen_us) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16) ON CONFLICT DO UPDATE SET \
          calls = calls + excluded.calls, errors = errors + excluded.errors, \
          request_bytes = request_bytes + excluded.request_bytes, response_bytes = response_bytes + excluded.response_bytes, \
          duration_us_sum = duration_us_sum + excluded.duration_us_sum, \
@@ -36,6 +36,7 @@ pub fn add(connection: &Connection, edge: &EdgeIncrement) -> rusqlite::Result<()
             edge.server_port,
             &edge.host,
             &edge.protocol,
+            &edge.application,
             edge.side.name(),
             calls,
             errors,
@@ -86,7 +87,7 @@ pub fn evict_idle(connection: &Connection, before: Timestamp) -> rusqlite::Resul
         .map(|count| count as u64)
 }
 
-const ORDER: [&str; 9] = [
+const ORDER: [&str; 10] = [
     "e.client_workload",
     "e.client_address",
     "e.server_workload",
@@ -94,6 +95,7 @@ const ORDER: [&str; 9] = [
     "e.server_port",
     "e.host",
     "e.protocol",
+    "e.application",
     "e.side",
     "e.id",
 ];
@@ -155,6 +157,7 @@ pub fn list(connection: &Connection, filter: &EdgeFilter, paging: &Paging) -> ru
                 CursorPart::Int(i64::from(edge.server_port)),
                 text(&edge.host),
                 text(&edge.protocol),
+                text(&edge.application),
                 CursorPart::Text(edge.side.name().to_owned()),
                 CursorPart::Int(*id),
             ]
@@ -175,14 +178,15 @@ fn from_row(row: &Row<'_>) -> rusqlite::Result<(Edge, i64)> {
         server_port: row.get(4)?,
         host: row.get(5)?,
         protocol: row.get(6)?,
-        side: super::side(row, 7)?,
-        first_seen: Timestamp::from_us(row.get(9)?),
-        last_seen: Timestamp::from_us(row.get(10)?),
-        calls: row.get(11).map(uint)?,
-        errors: row.get(12).map(uint)?,
-        request_bytes: row.get(13).map(uint)?,
-        response_bytes: row.get(14).map(uint)?,
-        duration_us_sum: row.get(15).map(uint)?,
+        application: row.get(7)?,
+        side: super::side(row, 8)?,
+        first_seen: Timestamp::from_us(row.get(10)?),
+        last_seen: Timestamp::from_us(row.get(11)?),
+        calls: row.get(12).map(uint)?,
+        errors: row.get(13).map(uint)?,
+        request_bytes: row.get(14).map(uint)?,
+        response_bytes: row.get(15).map(uint)?,
+        duration_us_sum: row.get(16).map(uint)?,
     };
-    Ok((edge, row.get(8)?))
+    Ok((edge, row.get(9)?))
 }

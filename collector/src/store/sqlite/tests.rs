@@ -10,7 +10,7 @@ use crate::config;
 use crate::ingest::decoded;
 use crate::metrics::Metrics;
 use crate::store::contract::{Opened, store_contract};
-use crate::store::{CallFilter, EndpointFilter, Outcome, Paging, Store, StoreError};
+use crate::store::{CallFilter, EdgeFilter, EndpointFilter, Outcome, Paging, Store, StoreError, TimeRange};
 use crate::testing::{Exchange, GET, NOON_US, batch, payload, payload_of, run};
 use crate::timestamp::Timestamp;
 
@@ -255,6 +255,76 @@ fn catalogs_beyond_the_cache_are_dropped_counted_and_read_again() {
             .collect();
         assert_eq!(calls, [3; 4]);
         assert!(opened.metrics.dropped(crate::metrics::Dropped::CachedApis) >= 8);
+    });
+}
+
+/// What version 1 knew of a call, its edge and the edge's minute.
+const ROWS_1: &str = "INSERT INTO _boots (id, node, boot, last_seen_us) VALUES (1, 'a', 'b', 1);
+    INSERT INTO _apis VALUES (1, 'shop', 'shop.test', 'server');
+    INSERT INTO _calls VALUES (1, zeroblob(16), 1, 1, NULL, 'GET', 60000000, 'GET', '/orders', '[]', 200, 1, 2, 3, 4, 5, 6,
+        'HTTP/1.1', 0, 'web', '', 'shop', '', '[]', '[]', 1, 42);
+    INSERT INTO edges VALUES (7, 'web', '', 'shop', '', 80, 'shop.test', 'HTTP/1.1', 'server', 3, 1, 2, 3, 4, 60000000, 60000000);
+    INSERT INTO edge_minutes VALUES (7, 1, 3, 1, 2, 3, 4);";
+
+#[test]
+fn a_file_of_version_1_keeps_its_rows() {
+    run(async {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("store.db");
+        let old = Connection::open(&path).unwrap();
+        old.execute_batch(super::open::MIGRATIONS[0]).unwrap();
+        old.execute_batch(ROWS_1).unwrap();
+        old.pragma_update(None, "application_id", super::open::APPLICATION_ID)
+            .unwrap();
+        old.pragma_update(None, "user_version", 1).unwrap();
+        drop(old);
+
+        let store = at(&path, config::Store::default(), &Arc::default()).unwrap();
+        let paging = Paging {
+            limit: 10,
+            after: None,
+        };
+        let calls = store.calls(CallFilter::default(), paging.clone()).await.unwrap();
+        let [call] = calls.items.as_slice() else {
+            panic!("{calls:?}")
+        };
+        assert_eq!(
+            (
+                call.path.as_str(),
+                call.application.as_str(),
+                call.operation.as_str()
+            ),
+            ("/orders", "http", "")
+        );
+        assert_eq!((call.rpc_status, call.rpc_error, call.pid), (None, false, 42));
+        // Of the range too, so that its minutes are still its own.
+        for from in [None, Some(Timestamp::from_us(0))] {
+            let filter = EdgeFilter {
+                range: TimeRange { from, to: None },
+                ..EdgeFilter::default()
+            };
+            let edges = store.edges(filter, paging.clone()).await.unwrap();
+            let [edge] = edges.items.as_slice() else {
+                panic!("{edges:?}")
+            };
+            assert_eq!(
+                (edge.application.as_str(), edge.calls, edge.errors),
+                ("http", 3, 1)
+            );
+        }
+        // An agent of before goes on counting on the same edge.
+        let mut more = payload(&[GET]);
+        more.edges[0].client_workload = "web".to_owned();
+        more.edges[0].server_port = 80;
+        more.edges[0].host = "shop.test".to_owned();
+        more.edges[0].protocol = "HTTP/1.1".to_owned();
+        store
+            .apply(decoded(batch("a", "b", 1, &more), Timestamp::default()))
+            .await
+            .unwrap();
+        let edges = store.edges(EdgeFilter::default(), paging).await.unwrap().items;
+        assert_eq!(edges.len(), 1, "{edges:?}");
+        assert_eq!(edges[0].calls, 4);
     });
 }
 
