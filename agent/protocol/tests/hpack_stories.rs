@@ -1,6 +1,6 @@
 //! Header blocks of other implementations' encoders (`tests/fixtures/hpack`): all decode exactly, and of a part of a story
 //! whatever is known is right.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "test code")]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "helpers of tests")]
 
 use std::collections::BTreeMap;
 use std::path::Path;

@@ -21,7 +21,7 @@ pub(super) fn decode(mut input: &[u8], out: &mut Vec<u8>) -> Result<(), Error> {
     let mut at = out.len();
     // Symbols are written in pairs, hence one more.
     out.resize(at + input.len() * 8 / SHORTEST + 1, 0);
-    // The next bits, at the top, and how many there are; below them are zeros, or bits that are in `input` still.
+    // The next bits, at the top, and how many of them are no longer in `input`; below those are zeros, or what comes next.
     let (mut bits, mut count) = (0_u64, 0_u32);
     while let Some(chunk) = input.first_chunk::<8>() {
         bits |= u64::from_be_bytes(*chunk) >> count;
@@ -45,8 +45,6 @@ pub(super) fn decode(mut input: &[u8], out: &mut Vec<u8>) -> Result<(), Error> {
             count -= u32::from(pair.bits);
         }
     }
-    // What lies below the counted bits may have been taken from `input` already by half; it comes again.
-    bits &= !(u64::MAX >> count);
     loop {
         while count < 56
             && let Some((&byte, rest)) = input.split_first()

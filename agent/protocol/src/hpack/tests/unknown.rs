@@ -263,6 +263,10 @@ fn lowered_settings_need_an_update() {
     let mut lowered = fresh();
     decode(&mut lowered, &[resize(33), resize(1000)].concat());
     assert_eq!(dynamic_table(lowered), []);
+    // So it is once a late join knows the size.
+    let mut joined = late(&[resize(100), insert("a", "1")]);
+    joined.settings_max_size(33);
+    assert_eq!(refused(&mut joined, &[0x82]), missing);
     // A table that has room is not lowered by every encoder.
     let mut roomy = decoder(Start::Fresh);
     decode(&mut roomy, &insert("a", "1"));
