@@ -236,6 +236,7 @@ impl Capture {
                 let epoch = self.settings.epoch;
                 loaded.control.order_both(connection, Mode::LeaveOut, epoch)
             }
+            Order::Full { connection } => loaded.control.order_both(connection, Mode::Full, 0),
             Order::Skip {
                 connection,
                 way,

@@ -3,10 +3,9 @@
 use std::sync::Arc;
 
 use agent_common::{Direction as Way, Role, Tuple};
-use protocol::http1::Connection as Http1;
-use protocol::{Boundary, Start, Want};
-use protocol::{Direction, Limits, StartLine, looks_like};
+use protocol::{Boundary, Direction, Limits, Start, Want, sender};
 
+use super::demand::Demand;
 use super::ends::Side;
 use super::stream::{Segment, Stream};
 use crate::attribution::Process;
@@ -52,19 +51,27 @@ pub struct Connection {
     request_way: Option<Way>,
     role: Role,
     unoriented: u32,
+    demand: Demand,
     streams: [Stream; 2],
     http: Parser,
 }
 
 #[derive(Debug)]
 enum Parser {
-    Awake(Box<Http1>),
+    Awake(Box<protocol::Connection>),
     /// Nothing was heard for long. What comes next is read as if the connection had just been joined.
     Asleep,
     /// The server's end, on this node too, speaks for both.
     Silent,
     /// It speaks something else.
     Gone,
+}
+
+const fn opposite(way: Way) -> Way {
+    match way {
+        Way::In => Way::Out,
+        Way::Out => Way::In,
+    }
 }
 
 /// What came of a record.
@@ -137,8 +144,9 @@ impl Connection {
             request_way: None,
             role,
             unoriented: 0,
+            demand: Demand::default(),
             streams: [Stream::new(base(Way::In)), Stream::new(base(Way::Out))],
-            http: Parser::Awake(Box::new(Http1::new(limits, start))),
+            http: Parser::Awake(Box::new(protocol::Connection::new(limits, start))),
         }
     }
 
@@ -182,7 +190,7 @@ impl Connection {
         })
     }
 
-    fn http(&mut self) -> Option<&mut Http1> {
+    fn http(&mut self) -> Option<&mut protocol::Connection> {
         match &mut self.http {
             Parser::Awake(http) => Some(http),
             Parser::Asleep | Parser::Silent | Parser::Gone => None,
@@ -191,16 +199,17 @@ impl Connection {
 
     /// Learns which end is the client. At the begin of a stream, and where the kernel did not see the connection begin, the bytes
     /// know best; in the middle of one a body may look like anything.
-    fn orient(&mut self, way: Way, data: &[u8], trust_bytes: bool) {
-        let other = match way {
-            Way::In => Way::Out,
-            Way::Out => Way::In,
+    fn orient(&mut self, way: Way, data: &[u8], place: Option<u64>) {
+        // A stream that was joined late has no place yet.
+        let (start, trust_bytes) = match place {
+            None => (Start::Late, true),
+            Some(0) => (Start::Fresh, true),
+            Some(_) => (Start::Late, false),
         };
-        let said = match looks_like(data) {
-            StartLine::Request | StartLine::Http2Preface | StartLine::ProxyHeader => Some(way),
-            StartLine::Response => Some(other),
-            StartLine::Neither | StartLine::TooShort => None,
-        };
+        let said = sender(data, start).map(|direction| match direction {
+            Direction::Request => way,
+            Direction::Response => opposite(way),
+        });
         let known = match self.role {
             Role::Server => Some(Way::In),
             Role::Client => Some(Way::Out),
@@ -228,14 +237,14 @@ impl Connection {
             Parser::Awake(_) => {}
             Parser::Asleep => {
                 self.streams = [Stream::new(None), Stream::new(None)];
-                self.http = Parser::Awake(Box::new(Http1::new(limits, Start::Late)));
+                self.http = Parser::Awake(Box::new(protocol::Connection::new(limits, Start::Late)));
             }
             Parser::Silent => return Taken::Silent,
             Parser::Gone => return Taken::Unwanted,
         }
         if self.request_way.is_none() {
             let place = self.stream(way).place(sequence);
-            self.orient(way, segment.data, place.is_none_or(|place| place == 0));
+            self.orient(way, segment.data, place);
             if self.request_way.is_none() {
                 self.unoriented += 1;
                 return Taken::Unoriented;
@@ -371,16 +380,28 @@ impl Connection {
         self.http().map(|http| http.take_counters()).unwrap_or_default()
     }
 
-    /// Whether it turned out to speak something else, or nobody can tell who is the client. True once; the parser is gone then.
-    pub fn left_http(&mut self) -> bool {
+    /// Whether nothing more is to be read, because it speaks something else or nobody can tell who is the client. True once; the parser
+    /// is gone then.
+    pub fn is_over(&mut self) -> bool {
         let unclear = self.unoriented >= UNORIENTED_MAX;
-        let left = self
-            .http()
-            .is_some_and(|http| unclear || http.protocol_hint().is_some());
-        if left {
+        let over = self.http().is_some_and(|http| unclear || http.over().is_some());
+        if over {
             self.http = Parser::Gone;
         }
-        left
+        over
+    }
+
+    /// Whether it must not be cut, because what is behind the cut is lost with it (HTTP/2, WebSocket).
+    pub fn needs_all(&self) -> bool {
+        match &self.http {
+            Parser::Awake(http) => http.needs_all(),
+            Parser::Asleep | Parser::Silent | Parser::Gone => false,
+        }
+    }
+
+    /// Whether the source is to be told so. `cut`: the latest record lacked bytes beyond a limit.
+    pub fn demands_all(&mut self, cut: bool) -> bool {
+        self.needs_all() && self.demand.is_due(cut)
     }
 
     /// Whether everything has come that the kernel says went over the connection until its end.

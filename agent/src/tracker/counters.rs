@@ -37,7 +37,7 @@ counters! {
     connections_beyond_limit,
     /// Connections left out by the policy's filter.
     connections_filtered,
-    /// Connections that turned out to speak something else (HTTP/2, WebSocket, a tunnel, not HTTP).
+    /// Connections that turned out to speak something else (a tunnel, another protocol after an upgrade, not HTTP).
     connections_other_protocol,
     /// Records of connections that are not tracked: left out by the policy or a limit, or over.
     chunks_untracked,
@@ -65,6 +65,12 @@ counters! {
     chunks_silenced,
     /// Orders to the programs to skip the rest of a body.
     skips_ordered,
+    /// Orders to the programs to send all of a connection: HTTP/2 and WebSocket, where what is cut costs what is behind it.
+    full_ordered,
+    /// Records of such connections that lack bytes: cut before the order took effect, or beyond what one transfer may cost.
+    full_cut,
+    /// Bytes that they lack.
+    full_cut_bytes,
     /// Records that could not be understood.
     records_invalid,
 }

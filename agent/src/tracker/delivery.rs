@@ -104,7 +104,7 @@ impl Common {
             });
         }
         self.protocol += connection.take_counters();
-        if connection.left_http() {
+        if connection.is_over() {
             self.counters.connections_other_protocol += 1;
             self.orders.push(Order::Ignore {
                 connection: connection.id,

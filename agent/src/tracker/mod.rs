@@ -6,6 +6,7 @@
 mod connection;
 mod counters;
 mod delivery;
+mod demand;
 mod ends;
 mod exclusion;
 mod judge;
@@ -245,6 +246,17 @@ impl Tracker {
             common.note_end(connection);
         }
         common.deliver(connection, out);
+        let cut = chunk.flags & chunk_flags::CAPPED != 0;
+        if cut && connection.needs_all() {
+            common.counters.full_cut += 1;
+            common.counters.full_cut_bytes += u64::from(chunk.length).saturating_sub(chunk.data.len() as u64);
+        }
+        if connection.demands_all(cut) {
+            common.counters.full_ordered += 1;
+            common.orders.push(Order::Full {
+                connection: connection.id,
+            });
+        }
         if let Some(skip) = connection.skip(chunk.direction) {
             common.counters.skips_ordered += 1;
             common.orders.push(Order::Skip {

@@ -15,6 +15,11 @@ pub enum Order {
         /// Connection.
         connection: u64,
     },
+    /// Send all of a connection, whatever the limit of a turn.
+    Full {
+        /// Connection.
+        connection: u64,
+    },
     /// Skip up to a sequence number.
     Skip {
         /// Connection.
