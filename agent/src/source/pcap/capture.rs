@@ -1,10 +1,9 @@
 //! A capture file: its packets, whatever the format.
 
-use std::io;
-
 use super::classic::Classic;
 use super::error::Cause;
 use super::input::Input;
+use super::pcapng::Ng;
 
 /// A packet as the file has it.
 #[derive(Clone, Copy, Debug)]
@@ -26,21 +25,21 @@ pub(super) struct Record {
     pub link: u16,
     pub captured: usize,
     pub wire_bytes: usize,
-    /// Bytes that follow the packet and belong to it.
-    pub trailer: u64,
+    /// Bytes that follow the packet and belong to it, in the buffer too.
+    pub trailer: usize,
 }
 
 enum Format {
     Classic(Classic),
+    Ng(Ng),
 }
 
 /// An open capture file.
 pub struct Capture {
     input: Input,
     format: Format,
-    /// The packet that was handed out last, still in the buffer, and what follows it.
+    /// The packet that was handed out last, still in the buffer, with what follows it.
     taken: usize,
-    trailer: u64,
 }
 
 /// The first bytes of every format.
@@ -54,7 +53,6 @@ impl Capture {
             input,
             format,
             taken: 0,
-            trailer: 0,
         })
     }
 
@@ -66,21 +64,14 @@ impl Capture {
     /// The next packet. After an error there is no more.
     pub fn next(&mut self) -> Result<Option<Frame<'_>>, Cause> {
         self.input.consume(std::mem::take(&mut self.taken));
-        let trailer = std::mem::take(&mut self.trailer);
-        if trailer > 0 && !self.input.skip(trailer).map_err(Cause::Read)? {
-            return Err(Cause::Truncated {
-                part: "block",
-                needed: trailer,
-            });
-        }
         let record = match &mut self.format {
             Format::Classic(classic) => classic.next(&mut self.input)?,
+            Format::Ng(ng) => ng.next(&mut self.input)?,
         };
         let Some(record) = record else {
             return Ok(None);
         };
-        self.taken = record.captured;
-        self.trailer = record.trailer;
+        self.taken = record.captured + record.trailer;
         Ok(Some(Frame {
             time_ns: record.time_ns,
             link: record.link,
@@ -91,12 +82,15 @@ impl Capture {
 }
 
 fn begin(input: &mut Input) -> Result<Format, Cause> {
-    if !input.fill(MAGIC_BYTES).map_err(Cause::Read)? {
+    if !input.fill(MAGIC_BYTES).map_err(Cause::read)? {
         return Err(Cause::TooShort(input.ready().len()));
     }
     let Some(magic) = input.ready().first_chunk::<MAGIC_BYTES>().copied() else {
         return Err(Cause::TooShort(0));
     };
+    if Ng::knows(magic) {
+        return Ok(Format::Ng(Ng::new()));
+    }
     match Classic::begin(magic, input)? {
         Some(classic) => Ok(Format::Classic(classic)),
         None => Err(Cause::NoMagic(magic)),
@@ -108,22 +102,19 @@ fn begin(input: &mut Input) -> Result<Format, Cause> {
 pub fn is_capture(begin: &[u8]) -> bool {
     begin
         .first_chunk::<MAGIC_BYTES>()
-        .is_some_and(|magic| Classic::knows(*magic))
+        .is_some_and(|magic| Classic::knows(*magic) || Ng::knows(*magic))
 }
 
 /// Fills the buffer with a `part` of `count` bytes. `None`: the file ends before its first byte.
 pub(super) fn fill_part(input: &mut Input, part: &'static str, count: usize) -> Result<Option<()>, Cause> {
-    match input.fill(count) {
-        Ok(true) => Ok(Some(())),
-        Ok(false) if input.ready().is_empty() => Ok(None),
-        Ok(false) => Err(Cause::Truncated {
-            part,
-            needed: count as u64,
-        }),
-        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Err(Cause::Truncated {
-            part,
-            needed: count as u64,
-        }),
-        Err(error) => Err(Cause::Read(error)),
+    if input.fill(count).map_err(Cause::read)? {
+        return Ok(Some(()));
     }
+    if input.ready().is_empty() {
+        return Ok(None);
+    }
+    Err(Cause::Truncated {
+        part,
+        needed: count as u64,
+    })
 }

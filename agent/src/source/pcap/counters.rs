@@ -29,10 +29,26 @@ counters! {
     files_broken,
     /// Packets.
     packets,
-    /// Packets that carry no TCP segment.
+    /// Packets of a link type that is not known.
+    packets_unknown_link,
+    /// Packets that carry no IP: ARP, control protocols of bridges and routers.
+    packets_not_ip,
+    /// Packets that carry something else than TCP: UDP, ICMP.
     packets_not_tcp,
-    /// TCP segments whose header was cut off or is none.
-    segments_invalid,
+    /// Packets with a header that was cut off or is none.
+    packets_broken,
+    /// Packets with more layers than are believed.
+    packets_too_deep,
+    /// Pieces of IP packets that wait for others; the last one of each is not counted.
+    fragments,
+    /// Pieces that came again.
+    fragments_again,
+    /// Pieces that were cut off or overlap others, and what else came of their packets.
+    fragments_spoilt,
+    /// IP packets of which pieces did not come in time.
+    fragmented_expired,
+    /// IP packets in pieces given up because there were too many.
+    fragmented_evicted,
     /// TCP segments.
     segments,
     /// Segments cut by the capture's length limit: the rest of their bytes is left out.

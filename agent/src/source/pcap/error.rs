@@ -41,6 +41,9 @@ pub enum Cause {
         /// How long that says it is.
         needed: u64,
     },
+    /// Its compressed data end too early.
+    #[error("the compressed data end too early")]
+    Compressed,
     /// A version that nobody knows.
     #[error("unknown version {major}.{minor}")]
     Version {
@@ -68,7 +71,23 @@ pub enum Cause {
         /// What is wrong with that.
         why: &'static str,
     },
+    /// A packet of an interface that was not described.
+    #[error("a packet of interface {0}, which was not described")]
+    NoInterface(u32),
+    /// More interfaces than are believed.
+    #[error("more than {} interfaces", super::INTERFACES_MAX)]
+    TooManyInterfaces,
     /// The byte order of a pcapng section is neither of the two.
     #[error("byte-order magic {0:#010x} is none")]
     ByteOrder(u32),
+}
+
+impl Cause {
+    /// Of a failure to read.
+    pub(super) fn read(error: io::Error) -> Self {
+        if error.kind() == io::ErrorKind::UnexpectedEof {
+            return Self::Compressed;
+        }
+        Self::Read(error)
+    }
 }

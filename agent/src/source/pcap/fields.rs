@@ -25,6 +25,14 @@ impl Endian {
             Self::Big => u32::from_be_bytes(bytes),
         }
     }
+
+    /// Eight bytes as a number.
+    pub const fn u64(self, bytes: [u8; 8]) -> u64 {
+        match self {
+            Self::Little => u64::from_le_bytes(bytes),
+            Self::Big => u64::from_be_bytes(bytes),
+        }
+    }
 }
 
 /// See the module's description.
@@ -63,6 +71,11 @@ impl<'a> Fields<'a> {
     /// The 32-bit number at a place.
     pub fn u32(self, at: usize) -> Option<u32> {
         self.array(at).map(|bytes| self.endian.u32(bytes))
+    }
+
+    /// The 64-bit number at a place.
+    pub fn u64(self, at: usize) -> Option<u64> {
+        self.array(at).map(|bytes| self.endian.u64(bytes))
     }
 
     /// What begins at a place.

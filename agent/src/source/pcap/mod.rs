@@ -11,17 +11,21 @@
 mod capture;
 mod classic;
 mod counters;
+mod decode;
 mod error;
 mod fields;
 mod flow;
+mod fragments;
 mod input;
 mod ip;
 mod link;
+mod pcapng;
 mod stream;
 mod table;
 mod tcp;
 #[cfg(test)]
 mod tests;
+mod tunnel;
 
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
@@ -31,12 +35,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 pub use self::capture::is_capture;
 use self::capture::{Capture, Frame};
 pub use self::counters::Counters;
+use self::decode::{Bytes, Decoder, Nothing};
 pub use self::error::{Cause, Error};
+use self::fragments::Piece;
 use self::input::Input;
-use self::link::Bytes;
+use self::pcapng::INTERFACES_MAX;
 pub use self::table::Limits;
 use self::table::Table;
-use self::tcp::Segment;
 use super::Event;
 use crate::tracker::Order;
 
@@ -49,6 +54,7 @@ pub struct Source {
     open: Option<(PathBuf, Capture, u64)>,
     /// Bytes read of all files, before decompression.
     read: Arc<AtomicU64>,
+    decoder: Decoder,
     table: Table,
     counters: Counters,
     finished: bool,
@@ -62,6 +68,7 @@ impl Source {
             files: files.into_iter().collect(),
             open: None,
             read: Arc::new(AtomicU64::new(0)),
+            decoder: Decoder::default(),
             table: Table::new(limits),
             counters: Counters::default(),
             finished: false,
@@ -90,7 +97,13 @@ impl Source {
                 Ok(Some(frame)) => {
                     *packets += 1;
                     self.counters.packets += 1;
-                    packet(&frame, &mut self.table, &mut self.counters, out);
+                    packet(
+                        &frame,
+                        &mut self.decoder,
+                        &mut self.table,
+                        &mut self.counters,
+                        out,
+                    );
                     return Ok(true);
                 }
                 Ok(None) => self.open = None,
@@ -163,28 +176,36 @@ impl Source {
     }
 }
 
-fn packet<O: FnMut(&Event<'_>)>(frame: &Frame<'_>, table: &mut Table, counters: &mut Counters, out: &mut O) {
+fn packet<O: FnMut(&Event<'_>)>(
+    frame: &Frame<'_>,
+    decoder: &mut Decoder,
+    table: &mut Table,
+    counters: &mut Counters,
+    out: &mut O,
+) {
     let bytes = Bytes {
         data: frame.data,
         wire_bytes: frame.wire_bytes,
     };
-    let Some(packet) = link::ip_packet(frame.link, bytes)
-        .and_then(|bytes| ip::Packet::parse(bytes.data, bytes.wire_bytes))
-        .filter(|packet| packet.protocol == ip::protocol::TCP)
-    else {
-        counters.packets_not_tcp += 1;
+    let decoded = decoder.frame(frame.link, bytes, frame.time_ns, &mut |segment| {
+        counters.segments += 1;
+        table.segment(segment, counters, out);
+    });
+    let Err(nothing) = decoded else {
         return;
     };
-    match Segment::parse(
-        packet.payload,
-        packet.payload_bytes,
-        packet.addresses,
-        frame.time_ns,
-    ) {
-        Some(segment) => {
-            counters.segments += 1;
-            table.segment(&segment, counters, out);
-        }
-        None => counters.segments_invalid += 1,
-    }
+    let fragments = &decoder.fragments;
+    counters.fragmented_expired = fragments.expired;
+    counters.fragmented_evicted = fragments.evicted;
+    let counter = match nothing {
+        Nothing::UnknownLink => &mut counters.packets_unknown_link,
+        Nothing::NotIp => &mut counters.packets_not_ip,
+        Nothing::NotTcp => &mut counters.packets_not_tcp,
+        Nothing::Broken => &mut counters.packets_broken,
+        Nothing::TooDeep => &mut counters.packets_too_deep,
+        Nothing::Piece(Piece::Waits) => &mut counters.fragments,
+        Nothing::Piece(Piece::Again) => &mut counters.fragments_again,
+        Nothing::Piece(Piece::Spoils) => &mut counters.fragments_spoilt,
+    };
+    *counter += 1;
 }

@@ -3,6 +3,7 @@
 
 use std::net::Ipv6Addr;
 
+use super::decode::Bytes;
 use super::fields::Fields;
 
 const HEADER_BYTES: usize = 20;
@@ -56,15 +57,13 @@ pub struct Segment<'a> {
 }
 
 impl<'a> Segment<'a> {
-    /// Reads the segment in an IP packet between these addresses; it had `wire_bytes` bytes. `None`: its header was not captured whole,
-    /// or is none.
+    /// Reads the segment in an IP packet between these addresses. `None`: its header was not captured whole, or is none.
     pub fn parse(
-        bytes: &'a [u8],
-        wire_bytes: usize,
+        Bytes { data, wire_bytes }: Bytes<'a>,
         [source, destination]: [u128; 2],
         time_ns: u64,
     ) -> Option<Self> {
-        let header = Fields::network(bytes);
+        let header = Fields::network(data);
         let header_bytes = usize::from(header.u8(12)? >> 4) * 4;
         let bits = header.u8(13)?;
         // What was captured may end in the options: then nothing of the stream was.

@@ -1,7 +1,9 @@
 //! Captures made here: packets of conversations, wrapped and damaged in all ways, and what the tracker makes of them.
 
 mod build;
+mod layers;
 mod lines;
+mod wrap;
 
 use std::io::Write;
 
@@ -55,6 +57,14 @@ pub enum Told {
 }
 
 impl Told {
+    /// Of a piece of a stream, what was captured.
+    pub fn bytes(&self) -> Option<&[u8]> {
+        match self {
+            Self::Bytes { data, .. } => Some(data),
+            _ => None,
+        }
+    }
+
     fn of(event: &Event<'_>) -> Self {
         match event {
             Event::Open(open) => Self::Open {
