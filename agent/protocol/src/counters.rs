@@ -101,6 +101,30 @@ counters! {
     /// PROXY protocol headers skipped.
     proxy_headers,
 
+    // HTTP/2.
+    /// Frames that may not be there: of a wrong length or stream, in a header block (RFC 9113 6).
+    malformed_frames,
+    /// Requests without valid pseudo-header fields (RFC 9113 8.3.1), or with trailers that are none.
+    malformed_requests,
+    /// Header lists of responses that are no response and no trailers (RFC 9113 8.3.2).
+    malformed_responses,
+    /// Header blocks that HPACK cannot decode (RFC 7541).
+    header_blocks_malformed,
+    /// Header lists longer than `Limits::header_list_bytes`; the rest of the fields is dropped.
+    header_lists_too_large,
+    /// Fields that refer to an HPACK table entry that is not known.
+    headers_unknown,
+    /// HPACK table entries given up because of `Limits::hpack_table_bytes`.
+    hpack_entries_given_up,
+    /// Requests beyond `Limits::streams`, and responses that would have to wait for theirs.
+    streams_beyond_limit,
+    /// RST_STREAM frames of streams that were open.
+    streams_reset,
+    /// GOAWAY frames.
+    goaways,
+    /// Requests promised by a server.
+    pushes,
+
     // Bodies.
     /// Bodies of gRPC or gRPC-Web whose message framing broke: flags that are none, or no base64 where it should be.
     malformed_grpc,

@@ -13,6 +13,7 @@ mod detect;
 mod exchange;
 pub mod hpack;
 pub mod http1;
+pub mod http2;
 mod input;
 mod limits;
 mod media;

@@ -1,0 +1,98 @@
+//! The streams that are followed.
+
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeSet, HashMap, VecDeque};
+
+use foldhash::fast::RandomState;
+
+use super::stream::Stream;
+use crate::{Direction, Nanos};
+
+/// A stream that was reset, and may still be answered by what is on its way.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Lingering {
+    pub(super) id: u32,
+    /// Where something may come from.
+    pub(super) from: Direction,
+    /// When it was reset.
+    pub(super) since: Nanos,
+}
+
+/// All of a connection.
+#[derive(Debug, Default)]
+pub(super) struct Streams {
+    map: HashMap<u32, Box<Stream>, RandomState>,
+    /// Those whose request was not seen yet.
+    waiting: BTreeSet<u32>,
+    /// In the order of their resets; some may be gone.
+    pub(super) lingering: VecDeque<Lingering>,
+    /// Highest that a request was seen of, the client's and the server's (pushed).
+    pub(super) requested: u32,
+    pub(super) promised: u32,
+    /// Highest that any frame was seen of.
+    pub(super) highest: u32,
+}
+
+impl Streams {
+    pub(super) fn get(&mut self, id: u32) -> Option<&mut Stream> {
+        self.map.get_mut(&id).map(|stream| &mut **stream)
+    }
+
+    pub(super) fn has(&self, id: u32) -> bool {
+        self.map.contains_key(&id)
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.map.len()
+    }
+
+    /// The stream, which is made if there is none. `None` of the request: it waits for it.
+    pub(super) fn open(&mut self, id: u32, losses: [u32; 2]) -> &mut Stream {
+        match self.map.entry(id) {
+            Entry::Occupied(entry) => entry.into_mut(),
+            Entry::Vacant(entry) => entry.insert(Box::new(Stream::new(id, losses))),
+        }
+    }
+
+    /// As [`Self::open`], for a response that was seen before its request.
+    pub(super) fn open_waiting(&mut self, id: u32, losses: [u32; 2]) -> &mut Stream {
+        self.waiting.insert(id);
+        self.open(id, losses)
+    }
+
+    /// The request of a stream came.
+    pub(super) fn waits_no_more(&mut self, id: u32) {
+        if !self.waiting.is_empty() {
+            self.waiting.remove(&id);
+        }
+    }
+
+    /// Takes the lowest stream out whose request was not seen, if it is below `id`: requests come in ascending order.
+    pub(super) fn take_waiting_below(&mut self, id: u32) -> Option<Box<Stream>> {
+        let first = *self.waiting.first().filter(|&&first| first < id)?;
+        self.waiting.remove(&first);
+        self.map.remove(&first)
+    }
+
+    pub(super) fn remove(&mut self, id: u32) -> Option<Box<Stream>> {
+        self.waits_no_more(id);
+        self.map.remove(&id)
+    }
+
+    /// Identifiers of those that `wanted` tells, ascending.
+    pub(super) fn ids(&self, wanted: impl Fn(&Stream) -> bool) -> Vec<u32> {
+        let mut ids: Vec<u32> = self
+            .map
+            .values()
+            .filter(|stream| wanted(stream))
+            .map(|stream| stream.id)
+            .collect();
+        ids.sort_unstable();
+        ids
+    }
+
+    /// Forgets all.
+    pub(super) fn clear(&mut self) {
+        *self = Self::default();
+    }
+}

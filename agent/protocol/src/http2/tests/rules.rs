@@ -1,0 +1,348 @@
+//! One rule a case.
+
+use super::script::{Played, Script};
+use super::wire::{
+    ACK, END_HEADERS, END_STREAM, PADDED, PRIORITY, WHOLE, block, concat, continuation, data, frame, get,
+    goaway, headers, post, promise, reset, settings, window,
+};
+use crate::{Direction, Limits};
+
+const OK: &str = ":status=200";
+
+fn check(script: &Script, want: &[&str]) -> Played {
+    let played = script.clone().end().play();
+    assert_eq!(played.lines(), want, "{:?}", played.counters);
+    played
+}
+
+/// What the client says and what the server does then.
+type Turn = (Vec<u8>, Vec<u8>);
+
+/// The conversation after both sides have begun.
+fn talk(turns: &[Turn]) -> Script {
+    turns.iter().fold(Script::begun(), |script, (client, server)| {
+        let script = if client.is_empty() {
+            script
+        } else {
+            script.client(client)
+        };
+        if server.is_empty() {
+            script
+        } else {
+            script.server(server)
+        }
+    })
+}
+
+#[test]
+fn a_request_and_its_response() {
+    let script = talk(&[(
+        headers(WHOLE, 1, &get("/a")),
+        concat(&[headers(END_HEADERS, 1, OK), data(END_STREAM, 1, "hello")]),
+    )]);
+    let played = check(&script, &["1 GET /a > 200 14/5"]);
+    let exchange = &played.exchanges[0];
+    assert_eq!((exchange.index, exchange.request_offset), (0, 33));
+    assert_eq!(exchange.request.authority.as_deref(), Some(&b"a"[..]));
+    assert_eq!(
+        (
+            exchange.request.first_byte,
+            exchange.response.as_ref().unwrap().last_byte
+        ),
+        (30, 40)
+    );
+    assert_eq!(
+        exchange.request.head_bytes,
+        headers(WHOLE, 1, &get("/a")).len() as u64
+    );
+    assert_eq!(script.early(), played.lines());
+    assert!(played.connection.is_believed());
+}
+
+#[test]
+fn framing_of_bodies() {
+    let padded = frame(0, END_STREAM | PADDED, 1, b"\x03abc\0\0\0");
+    let empty = data(END_STREAM, 1, "");
+    let trailers = headers(WHOLE, 1, "checksum=1|b=2");
+    let cases: &[(Vec<u8>, &str)] = &[
+        (data(END_STREAM, 1, "abc"), "12/3"),
+        (padded, "16/3"),
+        (
+            concat(&[data(0, 1, "abc"), data(0, 1, ""), data(END_STREAM, 1, "d")]),
+            "31/4",
+        ),
+        (concat(&[data(0, 1, "abc"), empty.clone()]), "21/3"),
+        (empty, "9/0"),
+        (concat(&[data(0, 1, "abc"), trailers.clone()]), "12/3 +2"),
+        (trailers, "+2"),
+        (
+            concat(&[
+                window(1),
+                data(0, 1, "a"),
+                frame(0x77, 0xff, 1, "?"),
+                data(END_STREAM, 1, "b"),
+            ]),
+            "20/2",
+        ),
+    ];
+    for (body, want) in cases {
+        let script = talk(&[(
+            concat(&[headers(END_HEADERS, 1, &post("/")), body.clone()]),
+            concat(&[headers(END_HEADERS, 1, OK), body.clone()]),
+        )]);
+        check(&script, &[&format!("1 POST / {want} > 200 {want}")]);
+    }
+}
+
+#[test]
+fn header_blocks() {
+    let fields = block(&get("/x"));
+    let (one, rest) = fields.split_at(7);
+    let (two, three) = rest.split_at(1);
+    let priority = b"\x80\0\0\0\x10";
+    let cases = [
+        frame(1, WHOLE | PRIORITY, 1, [&priority[..], &fields].concat()),
+        frame(1, WHOLE | PADDED, 1, [b"\x02", &fields[..], b"\0\0"].concat()),
+        frame(
+            1,
+            WHOLE | PADDED | PRIORITY,
+            1,
+            [b"\x02", &priority[..], &fields, b"\0\0"].concat(),
+        ),
+        concat(&[
+            frame(1, END_STREAM, 1, one),
+            continuation(0, 1, two),
+            continuation(END_HEADERS, 1, three),
+        ]),
+        concat(&[
+            frame(1, END_STREAM, 1, ""),
+            continuation(0, 1, b""),
+            continuation(END_HEADERS, 1, &fields),
+        ]),
+        concat(&[
+            frame(
+                1,
+                END_STREAM | PADDED | PRIORITY,
+                1,
+                [b"\x01", &priority[..], one, b"\0"].concat(),
+            ),
+            continuation(0, 1, two),
+            continuation(END_HEADERS, 1, three),
+        ]),
+    ];
+    for bytes in cases {
+        let len = bytes.len() as u64;
+        let played = check(&talk(&[(bytes, headers(WHOLE, 1, OK))]), &["1 GET /x > 200"]);
+        assert_eq!(played.exchanges[0].request.head_bytes, len);
+        assert_eq!(played.counters.malformed_frames, 0);
+    }
+}
+
+#[test]
+fn streams_are_told_apart() {
+    let script = talk(&[(
+        concat(&[
+            headers(END_HEADERS, 1, &post("/a")),
+            headers(WHOLE, 3, &get("/b")),
+            data(0, 1, "1"),
+            headers(END_HEADERS, 5, &post("/c")),
+            data(END_STREAM, 5, "55555"),
+            data(END_STREAM, 1, "11"),
+        ]),
+        concat(&[
+            headers(END_HEADERS, 5, ":status=205"),
+            headers(END_HEADERS, 3, ":status=203"),
+            data(0, 3, "333"),
+            headers(WHOLE, 1, ":status=201"),
+            data(END_STREAM, 5, "5"),
+            data(END_STREAM, 3, "3"),
+        ]),
+    )]);
+    let want = [
+        "1 POST /a 21/3 > 201",
+        "3 GET /b > 203 22/4",
+        "5 POST /c 14/5 > 205 10/1",
+    ];
+    check(&script, &want);
+    // Out as they end.
+    assert_eq!(script.early(), [want[0], want[2], want[1]]);
+}
+
+#[test]
+fn interim_responses() {
+    let script = talk(&[(
+        headers(WHOLE, 1, &get("/")),
+        concat(&[
+            headers(END_HEADERS, 1, ":status=100"),
+            headers(END_HEADERS, 1, ":status=103|link=x"),
+            headers(WHOLE, 1, OK),
+        ]),
+    )]);
+    let played = check(&script, &["1 GET / > 200 interim 2"]);
+    assert_eq!(
+        (played.counters.interim_responses, played.counters.responses),
+        (2, 1)
+    );
+}
+
+#[test]
+fn resets() {
+    let request = || headers(END_HEADERS, 1, &post("/"));
+    let whole = || headers(WHOLE, 1, &get("/"));
+    let answer = || headers(END_HEADERS, 1, OK);
+    let none = Vec::new;
+    let cases: &[(&str, Vec<Turn>, &str)] = &[
+        (
+            "cancelled before any answer",
+            vec![(whole(), none()), (reset(1, 8), none())],
+            "1 GET / > unpaired",
+        ),
+        (
+            "cancelled while asking",
+            vec![(request(), none()), (reset(1, 8), none())],
+            "1 POST / > truncated unpaired",
+        ),
+        (
+            "cancelled while answered",
+            vec![(whole(), answer()), (reset(1, 8), data(0, 1, "on its way"))],
+            "1 GET / > 200 19/10 truncated",
+        ),
+        (
+            "answered all the same",
+            vec![(whole(), answer()), (reset(1, 8), data(END_STREAM, 1, "x"))],
+            "1 GET / > 200 10/1",
+        ),
+        ("refused", vec![(whole(), reset(1, 7))], "1 GET / > unpaired"),
+        (
+            "answered and cut",
+            vec![(whole(), concat(&[answer(), data(0, 1, "x"), reset(1, 2)]))],
+            "1 GET / > 200 10/1 truncated",
+        ),
+        (
+            "answered early",
+            vec![
+                (
+                    concat(&[request(), data(0, 1, "xyz")]),
+                    concat(&[headers(WHOLE, 1, ":status=413"), reset(1, 0)]),
+                ),
+                (data(0, 1, "on its way"), none()),
+            ],
+            "1 POST / 31/13 > 413",
+        ),
+        (
+            "answered early and broken",
+            vec![(
+                request(),
+                concat(&[headers(WHOLE, 1, ":status=413"), reset(1, 2)]),
+            )],
+            "1 POST / > 413 truncated",
+        ),
+        (
+            "gave up after the answer",
+            vec![(request(), headers(WHOLE, 1, OK)), (reset(1, 8), none())],
+            "1 POST / > 200 truncated",
+        ),
+    ];
+    for (name, turns, want) in cases {
+        let script = talk(turns);
+        println!("{name}");
+        check(&script, &[want]);
+        // A second later the connection shows that nothing more comes.
+        let later = script.wait(2_000_000_000).client(window(0)).server(window(0));
+        assert_eq!(later.early(), [*want], "{name}");
+    }
+}
+
+#[test]
+fn goaway_refuses_streams() {
+    let ask = |stream| headers(WHOLE, stream, &get("/"));
+    let script = talk(&[
+        (
+            concat(&[ask(1), ask(3)]),
+            concat(&[goaway(0x7fff_ffff), goaway(1)]),
+        ),
+        (ask(5), headers(WHOLE, 1, OK)),
+    ]);
+    let played = check(
+        &script,
+        &["1 GET / > 200", "3 GET / > unpaired", "5 GET / > unpaired"],
+    );
+    assert_eq!(played.counters.goaways, 2);
+    let later = script.wait(2_000_000_000).server(window(0));
+    assert_eq!(later.early().len(), 3);
+}
+
+#[test]
+fn push() {
+    let script = talk(&[(
+        headers(WHOLE, 1, &get("/")),
+        concat(&[
+            promise(1, 2, &get("/style")),
+            headers(END_HEADERS, 1, OK),
+            headers(END_HEADERS, 2, OK),
+            data(END_STREAM, 1, "page"),
+            data(END_STREAM, 2, "style"),
+        ]),
+    )]);
+    let played = check(&script, &["1 GET / > 200 13/4", "2 GET /style > 200 14/5"]);
+    assert_eq!(played.exchanges[1].index, 1 << 32);
+    assert_eq!(played.counters.pushes, 1);
+}
+
+#[test]
+fn tunnels_are_counted_not_kept() {
+    let limits = Limits {
+        body_bytes: 100,
+        ..Limits::default()
+    };
+    let connect = ":method=CONNECT|:authority=b:443";
+    let script = talk(&[
+        (headers(END_HEADERS, 1, connect), headers(END_HEADERS, 1, OK)),
+        (data(0, 1, "hello"), data(0, 1, "secret")),
+    ]);
+    let played = script.play_with(limits);
+    assert_eq!(played.lines(), ["1 CONNECT  14/5 > 200 15/6 truncated"]);
+    let exchange = &played.exchanges[0];
+    assert!(exchange.request.body.captured.is_empty());
+    assert!(exchange.response.as_ref().unwrap().body.captured.is_empty());
+    assert_eq!(played.counters.tunnels, 1);
+}
+
+#[test]
+fn nothing_comes_out_of_what_is_no_http2() {
+    let cases: &[(&str, Script)] = &[
+        ("preface", Script::default().client("PRI * HTTP/2.0\r\n\r\nXX")),
+        (
+            "first frame",
+            Script::default().client(concat(&[super::wire::PREFACE.to_vec(), window(0)])),
+        ),
+        (
+            "server's first frame",
+            Script::default().server(headers(WHOLE, 1, OK)),
+        ),
+        ("a frame", Script::begun().client(data(0, 0, "x"))),
+        (
+            "a header block",
+            Script::begun().client(frame(1, WHOLE, 1, [0xff; 20])),
+        ),
+    ];
+    for (name, script) in cases {
+        let played = script.client_after(headers(WHOLE, 3, &get("/")));
+        assert!(
+            played.connection.not_http2() && !played.connection.is_believed(),
+            "{name}"
+        );
+        assert_eq!(played.lines(), [""; 0], "{name}");
+    }
+    let silent = Script::begun()
+        .client(settings(&[(3, 100)]))
+        .server(frame(4, ACK, 0, ""));
+    let played = silent.play();
+    assert!(!played.connection.not_http2() && !played.connection.is_believed());
+}
+
+impl Script {
+    fn client_after(&self, bytes: Vec<u8>) -> Played {
+        self.clone().say(Direction::Request, &bytes).play()
+    }
+}
