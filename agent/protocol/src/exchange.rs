@@ -175,7 +175,8 @@ impl Version {
 /// A response whose request was not seen makes no exchange; it is counted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Exchange {
-    /// 0-based index of the request among those seen on the connection.
+    /// 0-based index of the request among those seen on the connection; those that an HTTP/2 server pushed are counted by themselves,
+    /// from 2^32.
     pub index: u64,
     /// HTTP/2 stream identifier.
     pub stream: Option<u32>,
