@@ -57,10 +57,13 @@ impl Ask {
     }
 }
 
+/// What went over a pipe, in order.
+type Log = Vec<(Direction, Vec<u8>)>;
+
 /// Notes what the client writes and reads.
 struct Tap {
     pipe: DuplexStream,
-    log: Arc<Mutex<Vec<(Direction, Vec<u8>)>>>,
+    log: Arc<Mutex<Log>>,
 }
 
 impl AsyncRead for Tap {
@@ -108,7 +111,7 @@ impl AsyncWrite for Tap {
 pub(super) fn record(rows: &[&[Ask]]) -> Vec<Item> {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let (client, server) = tokio::io::duplex(4096);
-    let log = Arc::new(Mutex::new(Vec::new()));
+    let log = Arc::new(Mutex::new(Log::new()));
     let tap = Tap {
         pipe: client,
         log: Arc::clone(&log),
