@@ -157,10 +157,17 @@ mod tests {
         for reference in references {
             assert_eq!(name(reference), "GET /zebras/search");
         }
-        assert_eq!((name(other), name(missed)), ("GET /users/{user_id}", "GET /users/{user_id}"));
+        assert_eq!(
+            (name(other), name(missed)),
+            ("GET /users/{user_id}", "GET /users/{user_id}")
+        );
         assert_eq!(learnt.apis.len(), 2);
         for (key, api) in &learnt.apis {
-            let templates: Vec<String> = api.endpoints().into_iter().map(|endpoint| endpoint.template).collect();
+            let templates: Vec<String> = api
+                .endpoints()
+                .into_iter()
+                .map(|endpoint| endpoint.template)
+                .collect();
             assert_eq!(templates.len(), 1, "{key:?} {templates:?}");
         }
     }

@@ -4,16 +4,10 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use crate::source::har::End;
 
-/// Bytes that a string cannot hold as they are (RFC 8259 section 7), and those beyond ASCII, which have to be looked at.
-const SPECIAL: [bool; 256] = {
-    let mut table = [false; 256];
-    let mut byte = 0;
-    while byte < 256 {
-        table[byte] = byte < 0x20 || byte >= 0x80 || byte == b'"' as usize || byte == b'\\' as usize;
-        byte += 1;
-    }
-    table
-};
+/// Whether a string cannot hold this byte as it is (RFC 8259 section 7), or it is beyond ASCII and has to be looked at.
+const fn is_special(byte: u8) -> bool {
+    byte < 0x20 || byte >= 0x80 || byte == b'"' || byte == b'\\'
+}
 
 const HEX: &[u8; 16] = b"0123456789abcdef";
 
@@ -26,7 +20,8 @@ pub fn string(out: &mut Vec<u8>, text: &[u8]) {
 
 /// As [`string`], without the quotes.
 pub fn push(out: &mut Vec<u8>, text: &[u8]) {
-    if !text.iter().any(|byte| SPECIAL.get(usize::from(*byte)) == Some(&true)) {
+    // Without an early end it is done many bytes at a time.
+    if !text.iter().fold(false, |found, byte| found | is_special(*byte)) {
         return out.extend_from_slice(text);
     }
     for chunk in text.utf8_chunks() {
@@ -154,7 +149,10 @@ mod tests {
         for (text, expect) in [
             (&b"/a\xffb"[..], r#""/a%FFb""#),
             (b"\xc3\xa9\xc3", "\"é%C3\""),
-            (b"a\"\\\n\r\t\x00\x1f\x7f", "\"a\\\"\\\\\\n\\r\\t\\u0000\\u001f\x7f\""),
+            (
+                b"a\"\\\n\r\t\x00\x1f\x7f",
+                "\"a\\\"\\\\\\n\\r\\t\\u0000\\u001f\x7f\"",
+            ),
             (b"", r#""""#),
         ] {
             assert_eq!(written(|out| string(out, text)), expect);

@@ -4,7 +4,7 @@ use catalog::Recorded;
 use detect::RedactedCall;
 use protocol::{Exchange, Header, Messages};
 
-use super::json;
+use super::{application, json};
 use crate::pipeline::Measures;
 use crate::source::har::End;
 
@@ -73,7 +73,10 @@ impl Line<'_> {
             out.extend_from_slice(b",\"stream\":");
             json::number(out, stream.into());
         }
-        super::application::write(out, &exchange.application, matches!(self.shown, Shown::Revealed { .. }));
+        match self.shown {
+            Shown::Revealed { .. } => application::write(out, &exchange.application),
+            Shown::Redacted { .. } => application::write_redacted(out, &exchange.application),
+        }
         out.extend_from_slice(b"}\n");
     }
 
@@ -92,7 +95,11 @@ impl Line<'_> {
             Shown::Redacted { call, recorded } => {
                 json::string(out, call.method.as_bytes());
                 out.extend_from_slice(b",\"target\":");
-                redacted_target(out, recorded.map_or("", |recorded| &recorded.path), &call.query_names);
+                redacted_target(
+                    out,
+                    recorded.map_or("", |recorded| &recorded.path),
+                    &call.query_names,
+                );
                 out.extend_from_slice(b",\"host\":");
                 json::string(out, recorded.map_or("", |recorded| &recorded.host).as_bytes());
                 redacted_headers(out, &call.request_headers);

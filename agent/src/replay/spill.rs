@@ -158,7 +158,9 @@ impl Spill {
 }
 
 fn text<'a>(lines: &'a [u8], slot: &Slot) -> &'a [u8] {
-    lines.get(slot.at..slot.at + slot.length as usize).unwrap_or_default()
+    lines
+        .get(slot.at..slot.at + slot.length as usize)
+        .unwrap_or_default()
 }
 
 /// Gives the lines of several runs in order; of the same key those of the earlier run first.
@@ -191,7 +193,10 @@ struct RunWriter(BufWriter<File>);
 
 impl RunWriter {
     fn create(path: &Path) -> io::Result<Self> {
-        Ok(Self(BufWriter::with_capacity(BUFFER_BYTES, File::create_new(path)?)))
+        Ok(Self(BufWriter::with_capacity(
+            BUFFER_BYTES,
+            File::create_new(path)?,
+        )))
     }
 
     fn write(&mut self, key: Key, tag: u32, line: &[u8]) -> io::Result<()> {
@@ -250,7 +255,10 @@ impl RunReader {
         self.tag = self.short()?;
         let length = self.short()?;
         if length > LINE_BYTES_MAX {
-            return Err(io::Error::new(ErrorKind::InvalidData, "a temporary file was changed"));
+            return Err(io::Error::new(
+                ErrorKind::InvalidData,
+                "a temporary file was changed",
+            ));
         }
         self.line.resize(length as usize, 0);
         self.file.read_exact(&mut self.line)?;
@@ -276,7 +284,11 @@ mod tests {
     use proptest::prelude::*;
 
     fn key(file: u32, first: u64) -> Key {
-        Key { file, first, ..Key::default() }
+        Key {
+            file,
+            first,
+            ..Key::default()
+        }
     }
 
     fn sorted(keys: &[(u32, u64)], run_bytes: usize) -> (Vec<(Key, u32, String)>, u64) {
@@ -315,7 +327,9 @@ mod tests {
 
     #[test]
     fn three_levels() {
-        let keys: Vec<(u32, u64)> = (0..FAN_IN as u64 * FAN_IN as u64 + 5).map(|at| (0, at * 7919 % 1000)).collect();
+        let keys: Vec<(u32, u64)> = (0..FAN_IN as u64 * FAN_IN as u64 + 5)
+            .map(|at| (0, at * 7919 % 1000))
+            .collect();
         let (out, files) = sorted(&keys, 1);
         assert!(files as usize > FAN_IN * FAN_IN + FAN_IN);
         assert_eq!(out.len(), keys.len());

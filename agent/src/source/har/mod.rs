@@ -10,15 +10,13 @@ mod convert;
 mod entry;
 mod error;
 mod splitter;
-#[cfg(test)]
-mod tests;
 mod text;
 mod time;
 mod url;
 
 use std::collections::BTreeMap;
 use std::io::Read;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::ops::ControlFlow;
 
 use protocol::Exchange;
@@ -26,6 +24,7 @@ use protocol::Exchange;
 use self::convert::Converter;
 pub use self::error::{HarError, Position, Reason};
 use self::splitter::{Item, Splitter};
+use crate::status::{Fate, PipelineDrop};
 
 /// Longest entry that is read, bytes of JSON. A longer one is left out.
 pub const ENTRY_BYTES_MAX: usize = 64 << 20;
@@ -43,6 +42,15 @@ pub struct End {
     pub address: Option<IpAddr>,
     /// Port.
     pub port: Option<u16>,
+}
+
+impl From<SocketAddr> for End {
+    fn from(address: SocketAddr) -> Self {
+        Self {
+            address: Some(address.ip()),
+            port: Some(address.port()),
+        }
+    }
 }
 
 /// An entry.
@@ -71,6 +79,35 @@ pub struct Summary {
     pub oddities: Oddities,
 }
 
+/// What came of several archives.
+#[derive(Debug, Default)]
+pub struct Tally {
+    left_out: BTreeMap<Reason, u64>,
+    /// What was not as it should be, and kept.
+    pub oddities: Oddities,
+}
+
+impl Tally {
+    /// Adds an archive.
+    pub fn add(&mut self, summary: &Summary) {
+        for (reason, (count, _)) in &summary.left_out {
+            *self.left_out.entry(*reason).or_default() += count;
+        }
+        self.oddities += summary.oddities;
+    }
+
+    /// What was left out.
+    pub fn drops(&self) -> impl Iterator<Item = PipelineDrop> {
+        self.left_out.iter().map(|(reason, events)| PipelineDrop {
+            stage: "har",
+            name: reason.name(),
+            events: *events,
+            meaning: reason.meaning(),
+            fate: Fate::LeftOut,
+        })
+    }
+}
+
 /// Where something was first seen.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FirstSeen {
@@ -84,6 +121,12 @@ pub struct FirstSeen {
 
 macro_rules! oddities {
     ($($(#[doc = $doc:literal])* $name:ident,)*) => {
+        impl std::ops::AddAssign for Oddities {
+            fn add_assign(&mut self, other: Self) {
+                $(self.$name += other.$name;)*
+            }
+        }
+
         /// Counts of what was not as it should be, and kept nevertheless.
         #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
         pub struct Oddities {

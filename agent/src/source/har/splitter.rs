@@ -76,9 +76,7 @@ impl Scan {
         while let Some(&byte) = bytes.get(at) {
             if self.in_string {
                 let rest = bytes.get(at..).unwrap_or_default();
-                let Some(found) = memchr::memchr2(b'"', b'\\', rest) else {
-                    return None;
-                };
+                let found = memchr::memchr2(b'"', b'\\', rest)?;
                 at += found + 1;
                 if rest.get(found) == Some(&b'"') {
                     self.in_string = false;
