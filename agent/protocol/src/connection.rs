@@ -1,25 +1,25 @@
 //! A connection whatever it speaks: segments of its two byte streams in, exchanges out.
 //!
-//! The first bytes tell HTTP/1 from HTTP/2 (`detecting`); where they were not seen, a connection is read as HTTP/1 until a
-//! message of it is found, and watched for frames of HTTP/2 meanwhile (`late`).
+//! The first bytes tell HTTP/1 from HTTP/2 (`detecting`). Where they were not seen both are tried, until a message of one is found.
+//! What a connection is upgraded to is read on, if it is known here (`upgrade`).
 
 mod detecting;
 mod frames;
-mod late;
 #[cfg(test)]
 mod tests;
+mod upgrade;
 
 use std::collections::VecDeque;
 
 use bytes::Bytes;
 
-use crate::http1::{self, Behind, ProtocolHint, ProxyHeader};
+use crate::http1::{self, ProtocolHint, ProxyHeader};
+use crate::http2;
 use crate::input::{Input, Read};
 use crate::websocket::Session;
 use crate::{Boundary, Counters, Direction, Exchange, Limits, Nanos, Start, Want};
 use detecting::{Detecting, Verdict};
-pub use frames::{frames_look_plausible, sender};
-use late::Search;
+pub use frames::sender;
 
 /// Why nothing more is read of a connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,7 +28,8 @@ pub enum Over {
     NotHttp,
     /// CONNECT succeeded: what follows is not for this connection's server.
     Tunnel,
-    /// 101 Switching Protocols to something that is not read here: the value of `Upgrade`, as sent.
+    /// 101 Switching Protocols to something that is not read here, or of which nobody can tell where it begins: the value of
+    /// `Upgrade`, as sent.
     Upgraded(Bytes),
 }
 
@@ -36,6 +37,10 @@ pub enum Over {
 ///
 /// Segments of one direction come in order; the two directions may be delivered in any interleaving, and one of them may never come.
 /// Times tell the true order, and are used only after a loss.
+///
+/// Of HTTP/1 the same exchanges come out as of [`http1::Connection`], of HTTP/2 as of [`http2::Connection`]. A WebSocket session over
+/// HTTP/1.1 is one exchange, which comes out when both directions have ended: the messages are in its two bodies. A session that was
+/// joined late is not read, because nothing in it tells what it is.
 #[derive(Debug)]
 pub struct Connection {
     limits: Limits,
@@ -51,10 +56,16 @@ pub struct Connection {
 #[derive(Debug)]
 enum Phase {
     Detecting(Box<Detecting>),
-    Http1 {
-        http: Box<http1::Connection>,
-        /// While nothing of HTTP/1 was found in a connection whose first bytes were not seen.
-        search: Option<Box<Search>>,
+    Http1(Box<http1::Connection>),
+    /// Joined late, and no message was read yet: it may be both.
+    Either {
+        http1: Box<http1::Connection>,
+        http2: Box<http2::Connection>,
+    },
+    Http2 {
+        http: Box<http2::Connection>,
+        /// The exchange that upgraded to it.
+        upgrade: Option<Box<Exchange>>,
     },
     WebSocket(Box<Session>),
     Over,
@@ -66,10 +77,7 @@ impl Connection {
     pub fn new(limits: Limits, start: Start) -> Self {
         let phase = match start {
             Start::Fresh => Phase::Detecting(Box::default()),
-            Start::Late => Phase::Http1 {
-                http: Box::new(http1::Connection::new(limits, start)),
-                search: Some(Box::default()),
-            },
+            Start::Late => Phase::either(limits, start),
         };
         Self {
             limits,
@@ -91,48 +99,48 @@ impl Connection {
         data: &[u8],
         boundary: Boundary,
     ) {
-        if let Phase::Http1 { http, search: None } = &mut self.phase {
-            http.segment(direction, offset, time, data, boundary);
-            self.follow_http1();
-            return;
+        match &mut self.phase {
+            Phase::Http1(http) => {
+                http.segment(direction, offset, time, data, boundary);
+                if http.protocol_hint().is_some() {
+                    self.follow();
+                }
+            }
+            Phase::Detecting(_) if data.is_empty() || offset.checked_add(data.len() as u64).is_none() => {}
+            Phase::Detecting(detecting) => match detecting.at_once(direction, offset, data) {
+                Some(verdict) => {
+                    self.begin(verdict, Vec::new());
+                    self.read(|reader| reader.segment(direction, offset, time, data, boundary));
+                }
+                None => self.take(
+                    direction,
+                    Input::Segment {
+                        offset,
+                        time,
+                        boundary,
+                        data: Bytes::copy_from_slice(data),
+                    },
+                ),
+            },
+            _ => self.read(|reader| reader.segment(direction, offset, time, data, boundary)),
         }
-        if let Phase::WebSocket(session) = &mut self.phase {
-            session.segment(direction, offset, time, data);
-            return;
-        }
-        if data.is_empty() || offset.checked_add(data.len() as u64).is_none() {
-            return;
-        }
-        if let Phase::Detecting(detecting) = &self.phase
-            && let Some(verdict) = detecting.at_once(direction, offset, data)
-        {
-            self.begin(verdict, []);
-            self.segment(direction, offset, time, data, boundary);
-            return;
-        }
-        self.input(direction, || Input::Segment {
-            offset,
-            time,
-            boundary,
-            data: Bytes::copy_from_slice(data),
-        });
     }
 
     /// The bytes of `direction` before stream offset `until` that were not given yet will not come because they were left
     /// out on purpose (capture cap). Call it before the segment behind them.
     pub fn left_out(&mut self, direction: Direction, until: u64) {
-        self.input(direction, || Input::LeftOut { until });
+        self.take(direction, Input::LeftOut { until });
     }
 
     /// Bytes of `direction` up to stream offset `until` went by at `time` and were left out on purpose (capture cap, bytes that
     /// never were in readable memory). Unlike [`Self::left_out`] this moves on at once: a body that ends among them is over.
     pub fn passed(&mut self, direction: Direction, until: u64, time: Nanos) {
-        self.input(direction, || Input::Passed { until, time });
+        self.take(direction, Input::Passed { until, time });
     }
 
     /// `direction` ended (FIN). `final_offset`: the length of its stream, if known.
     pub fn finish(&mut self, direction: Direction, final_offset: Option<u64>, time: Nanos) {
-        self.input(direction, || Input::Finish { final_offset, time });
+        self.take(direction, Input::Finish { final_offset, time });
     }
 
     /// The connection is gone; what is unfinished comes out marked.
@@ -141,26 +149,24 @@ impl Connection {
             let verdict = detecting.guess(None);
             self.settle(verdict);
         }
-        match &mut self.phase {
-            Phase::Http1 { http, search } => {
-                *search = None;
-                http.close(time);
-                self.follow_http1();
-            }
-            Phase::WebSocket(session) => session.close(),
-            Phase::Detecting(_) | Phase::Over => {}
+        if let Phase::Either { .. } = self.phase {
+            // No message of HTTP/2 was read, and none of HTTP/1 either, unless it is unfinished.
+            self.phase.keep_http1();
         }
+        self.read(|reader| reader.close(time));
     }
 
     /// The next exchange.
     pub fn poll(&mut self) -> Option<Exchange> {
-        if let Some(exchange) = self.ready.pop_front() {
-            return Some(exchange);
+        if !self.ready.is_empty() {
+            return self.ready.pop_front();
         }
         match &mut self.phase {
-            Phase::Http1 { http, .. } => http.poll(),
+            Phase::Http1(http) => http.poll(),
+            Phase::Http2 { http, .. } => http.poll(),
             Phase::WebSocket(session) => session.poll(),
-            Phase::Detecting(_) | Phase::Over => None,
+            // Where a message was read, it is known what it is.
+            Phase::Detecting(_) | Phase::Either { .. } | Phase::Over => None,
         }
     }
 
@@ -168,9 +174,10 @@ impl Connection {
     #[must_use]
     pub fn wants(&self, direction: Direction) -> Want {
         match &self.phase {
-            Phase::Http1 { http, .. } => http.wants(direction),
+            Phase::Http1(http) => http.wants(direction),
+            Phase::Http2 { http, .. } => http.wants(direction),
             Phase::WebSocket(session) => session.wants(direction),
-            Phase::Detecting(_) => Want::All,
+            Phase::Detecting(_) | Phase::Either { .. } => Want::All,
             Phase::Over => Want::Nothing,
         }
     }
@@ -180,8 +187,8 @@ impl Connection {
     #[must_use]
     pub fn needs_all(&self) -> bool {
         match &self.phase {
-            Phase::WebSocket(_) => true,
-            Phase::Detecting(_) | Phase::Http1 { .. } | Phase::Over => false,
+            Phase::Http2 { .. } | Phase::WebSocket(_) => true,
+            Phase::Detecting(_) | Phase::Http1(_) | Phase::Either { .. } | Phase::Over => false,
         }
     }
 
@@ -191,14 +198,15 @@ impl Connection {
         self.over.as_ref()
     }
 
-    /// What was counted so far.
+    /// What was counted so far; nothing while it is not known what the connection speaks.
     #[must_use]
     pub fn counters(&self) -> Counters {
         let mut counters = self.counters;
         match &self.phase {
-            Phase::Http1 { http, .. } => counters += *http.counters(),
+            Phase::Http1(http) => counters += *http.counters(),
+            Phase::Http2 { http, .. } => counters += *http.counters(),
             Phase::WebSocket(session) => counters += *session.counters(),
-            Phase::Detecting(_) | Phase::Over => {}
+            Phase::Detecting(_) | Phase::Either { .. } | Phase::Over => {}
         }
         counters
     }
@@ -207,9 +215,10 @@ impl Connection {
     pub fn take_counters(&mut self) -> Counters {
         let mut counters = std::mem::take(&mut self.counters);
         match &mut self.phase {
-            Phase::Http1 { http, .. } => counters += http.take_counters(),
+            Phase::Http1(http) => counters += http.take_counters(),
+            Phase::Http2 { http, .. } => counters += http.take_counters(),
             Phase::WebSocket(session) => counters += session.take_counters(),
-            Phase::Detecting(_) | Phase::Over => {}
+            Phase::Detecting(_) | Phase::Either { .. } | Phase::Over => {}
         }
         counters
     }
@@ -218,37 +227,19 @@ impl Connection {
     #[must_use]
     pub fn proxy_header(&self) -> Option<&ProxyHeader> {
         match &self.phase {
-            Phase::Http1 { http, .. } => http.proxy_header(),
-            Phase::Detecting(_) | Phase::WebSocket(_) | Phase::Over => self.proxy.as_ref(),
+            Phase::Http1(http) => http.proxy_header(),
+            _ => self.proxy.as_ref(),
         }
     }
 
-    fn input(&mut self, direction: Direction, input: impl FnOnce() -> Input) {
-        match &mut self.phase {
-            Phase::Detecting(detecting) => {
-                let verdict = detecting.keep(direction, input(), &self.limits);
-                if let Some(verdict) = verdict {
-                    self.settle(verdict);
-                }
+    fn take(&mut self, direction: Direction, input: Input) {
+        if let Phase::Detecting(detecting) = &mut self.phase {
+            let verdict = detecting.keep(direction, input, &self.limits);
+            if let Some(verdict) = verdict {
+                self.settle(verdict);
             }
-            Phase::Http1 { http, search } => {
-                let input = input();
-                http.take(direction, &input);
-                if http.spoke_http() {
-                    *search = None;
-                }
-                let frames = search
-                    .as_mut()
-                    .is_some_and(|search| search.look(direction, input, &self.limits));
-                if frames {
-                    self.end(Over::NotHttp);
-                    self.counters.not_http += 1;
-                } else {
-                    self.follow_http1();
-                }
-            }
-            Phase::WebSocket(session) => session.take(direction, &input()),
-            Phase::Over => {}
+        } else {
+            self.read(|reader| reader.take(direction, &input));
         }
     }
 
@@ -259,117 +250,109 @@ impl Connection {
         }
     }
 
-    fn begin(&mut self, verdict: Verdict, kept: impl IntoIterator<Item = (Direction, Input)>) {
-        match verdict {
-            Verdict::Http1 | Verdict::Joined => {
-                self.phase = Phase::Http1 {
-                    http: Box::new(http1::Connection::new(self.limits, Start::Fresh)),
-                    search: (verdict == Verdict::Joined).then(Box::default),
-                };
-            }
-            Verdict::Http2 { .. } => {
-                self.phase = Phase::Over;
+    fn begin(&mut self, verdict: Verdict, kept: Vec<(Direction, Input)>) {
+        self.phase = match verdict {
+            Verdict::Http1 => Phase::Http1(Box::new(http1::Connection::new(self.limits, Start::Fresh))),
+            Verdict::Joined => Phase::either(self.limits, Start::Fresh),
+            Verdict::Http2 { begin, proxy } => {
                 self.counters.http2_prefaces += 1;
+                self.counters.proxy_headers += u64::from(proxy.is_some());
+                self.proxy = proxy;
+                Phase::Http2 {
+                    http: Box::new(http2::Connection::begin_at(self.limits, begin, 0)),
+                    upgrade: None,
+                }
+            }
+        };
+        for (direction, input) in kept {
+            self.read(|reader| reader.take(direction, &input));
+        }
+    }
+
+    /// Gives something to whoever reads the connection now, and looks what became of it.
+    fn read(&mut self, give: impl Fn(&mut dyn Read)) {
+        match &mut self.phase {
+            Phase::Http1(http) => give(&mut **http),
+            Phase::Either { http1, http2 } => {
+                give(&mut **http1);
+                give(&mut **http2);
+            }
+            Phase::Http2 { http, .. } => give(&mut **http),
+            Phase::WebSocket(session) => give(&mut **session),
+            Phase::Detecting(_) | Phase::Over => {}
+        }
+        self.follow();
+    }
+
+    /// Goes on to the next phase when one is over.
+    fn follow(&mut self) {
+        if let Phase::Either { http1, http2 } = &self.phase {
+            if http1.spoke_http() || http2.not_http2() {
+                self.phase.keep_http1();
+            } else if http2.is_believed() || http1.protocol_hint().is_some() {
+                self.phase.keep_http2();
+            }
+        }
+        match &mut self.phase {
+            Phase::Http1(http) => {
+                let over = match http.protocol_hint() {
+                    None => return,
+                    Some(ProtocolHint::Http2Preface | ProtocolHint::NotHttp) => Over::NotHttp,
+                    Some(ProtocolHint::Tunnel) => Over::Tunnel,
+                    Some(ProtocolHint::Upgraded(to)) => Over::Upgraded(to.clone()),
+                };
+                match (http.take_behind(), over) {
+                    (Some(behind), Over::Upgraded(to)) => {
+                        self.leave();
+                        self.upgrade(to, *behind);
+                    }
+                    (_, over) => {
+                        self.leave();
+                        self.over = Some(over);
+                    }
+                }
+            }
+            Phase::Http2 { http, upgrade } if http.not_http2() => {
+                let upgrade = upgrade.take();
+                self.leave();
+                self.ready.extend(upgrade.map(|exchange| *exchange));
+                self.counters.not_http += 1;
                 self.over = Some(Over::NotHttp);
             }
-        }
-        for (direction, input) in kept {
-            self.input(direction, || input);
+            _ => {}
         }
     }
 
-    /// Leaves HTTP/1 when it is over.
-    fn follow_http1(&mut self) {
-        let Phase::Http1 { http, .. } = &mut self.phase else {
-            return;
-        };
-        let Some(hint) = http.protocol_hint() else {
-            return;
-        };
-        let over = match hint {
-            ProtocolHint::Http2Preface | ProtocolHint::NotHttp => Over::NotHttp,
-            ProtocolHint::Tunnel => Over::Tunnel,
-            ProtocolHint::Upgraded(to) => Over::Upgraded(to.clone()),
-        };
-        match (http.take_behind(), &over) {
-            (Some(behind), Over::Upgraded(to)) => {
-                let to = to.clone();
-                self.leave_http1();
-                self.upgrade(to, *behind);
-            }
-            _ => self.end(over),
-        }
-    }
-
-    /// Goes on behind a 101 Switching Protocols.
-    fn upgrade(&mut self, to: Bytes, behind: Behind) {
-        let Behind {
-            exchange,
-            request,
-            response,
-        } = behind;
-        if !to.eq_ignore_ascii_case(b"websocket") {
-            self.ready.push_back(exchange);
-            self.over = Some(Over::Upgraded(to));
-            return;
-        }
-        let mut session = Session::new(exchange, request.begin, response.begin, &self.limits);
-        session.lost(Direction::Request, request.lost_until);
-        self.phase = Phase::WebSocket(Box::new(session));
-        let both = [(Direction::Request, request), (Direction::Response, response)];
-        for (direction, rest) in both {
-            for input in rest.inputs {
-                self.input(direction, || input);
-            }
-        }
-    }
-
-    fn leave_http1(&mut self) {
-        if let Phase::Http1 { mut http, .. } = std::mem::replace(&mut self.phase, Phase::Over) {
-            self.ready.extend(std::iter::from_fn(|| http.poll()));
-            self.counters += http.take_counters();
-            self.proxy = http.proxy_header().copied();
-        }
-    }
-
-    fn end(&mut self, over: Over) {
-        self.leave_http1();
-        self.over = Some(over);
+    /// Ends a phase, keeping what came out of it.
+    fn leave(&mut self) {
+        self.proxy = self.proxy_header().copied();
+        self.counters = self.take_counters();
+        let ready: VecDeque<_> = std::iter::from_fn(|| self.poll()).collect();
+        self.ready = ready;
+        self.phase = Phase::Over;
     }
 }
 
-impl Read for http1::Connection {
-    fn segment(&mut self, direction: Direction, offset: u64, time: Nanos, data: &[u8], boundary: Boundary) {
-        Self::segment(self, direction, offset, time, data, boundary);
+impl Phase {
+    fn either(limits: Limits, start: Start) -> Self {
+        Self::Either {
+            http1: Box::new(http1::Connection::new(limits, start)),
+            http2: Box::new(http2::Connection::new(limits, Start::Late)),
+        }
     }
 
-    fn left_out(&mut self, direction: Direction, until: u64) {
-        Self::left_out(self, direction, until);
+    fn keep_http1(&mut self) {
+        if let Self::Either { http1, .. } = std::mem::replace(self, Self::Over) {
+            *self = Self::Http1(http1);
+        }
     }
 
-    fn passed(&mut self, direction: Direction, until: u64, time: Nanos) {
-        Self::passed(self, direction, until, time);
-    }
-
-    fn finish(&mut self, direction: Direction, final_offset: Option<u64>, time: Nanos) {
-        Self::finish(self, direction, final_offset, time);
-    }
-}
-
-impl Read for Session {
-    fn segment(&mut self, direction: Direction, offset: u64, time: Nanos, data: &[u8], _: Boundary) {
-        Self::segment(self, direction, offset, time, data);
-    }
-
-    fn left_out(&mut self, direction: Direction, until: u64) {
-        Self::left_out(self, direction, until);
-    }
-
-    fn passed(&mut self, direction: Direction, until: u64, time: Nanos) {
-        Self::passed(self, direction, until, time);
-    }
-
-    fn finish(&mut self, direction: Direction, final_offset: Option<u64>, _: Nanos) {
-        Self::finish(self, direction, final_offset);
+    fn keep_http2(&mut self) {
+        if let Self::Either { http2, .. } = std::mem::replace(self, Self::Over) {
+            *self = Self::Http2 {
+                http: http2,
+                upgrade: None,
+            };
+        }
     }
 }

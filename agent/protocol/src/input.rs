@@ -43,6 +43,7 @@ pub(crate) trait Read {
     fn left_out(&mut self, direction: Direction, until: u64);
     fn passed(&mut self, direction: Direction, until: u64, time: Nanos);
     fn finish(&mut self, direction: Direction, final_offset: Option<u64>, time: Nanos);
+    fn close(&mut self, time: Nanos);
 
     /// Takes what was kept.
     fn take(&mut self, direction: Direction, input: &Input) {
@@ -59,3 +60,42 @@ pub(crate) trait Read {
         }
     }
 }
+
+macro_rules! read {
+    ($($reader:ty),*) => {
+        $(impl Read for $reader {
+            fn segment(
+                &mut self,
+                direction: Direction,
+                offset: u64,
+                time: Nanos,
+                data: &[u8],
+                boundary: Boundary,
+            ) {
+                Self::segment(self, direction, offset, time, data, boundary);
+            }
+
+            fn left_out(&mut self, direction: Direction, until: u64) {
+                Self::left_out(self, direction, until);
+            }
+
+            fn passed(&mut self, direction: Direction, until: u64, time: Nanos) {
+                Self::passed(self, direction, until, time);
+            }
+
+            fn finish(&mut self, direction: Direction, final_offset: Option<u64>, time: Nanos) {
+                Self::finish(self, direction, final_offset, time);
+            }
+
+            fn close(&mut self, time: Nanos) {
+                Self::close(self, time);
+            }
+        })*
+    };
+}
+
+read!(
+    crate::http1::Connection,
+    crate::http2::Connection,
+    crate::websocket::Session
+);

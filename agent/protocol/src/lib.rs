@@ -24,7 +24,7 @@ pub use application::{
     Application, GraphQlKind, GraphQlOperation, JsonRpcCall, Messages, Rpc, SoapCall, Streaming, WebSocket,
     classify,
 };
-pub use connection::{Connection, Over, frames_look_plausible, sender};
+pub use connection::{Connection, Over, sender};
 pub use counters::Counters;
 pub use detect::{StartLine, looks_like};
 pub use exchange::{Body, Content, Direction, Exchange, Flags, Header, Nanos, Request, Response, Version};

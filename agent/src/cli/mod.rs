@@ -2,6 +2,5 @@
 
 pub mod doctor;
 pub mod output;
-pub mod replay;
 pub mod run;
 pub mod tail;

@@ -3,7 +3,7 @@
 use bytes::BytesMut;
 
 use super::frames::{ServerPreface, server_preface};
-use crate::http1::{Found, find_proxy_header};
+use crate::http1::{Found, ProxyHeader, find_proxy_header};
 use crate::input::Input;
 use crate::{Direction, Limits};
 
@@ -17,8 +17,8 @@ pub(super) enum Verdict {
     Http1,
     /// HTTP/1 or HTTP/2: the bytes that would tell are missing.
     Joined,
-    /// HTTP/2, its preface being at this stream offset of the request direction.
-    Http2 { begin: u64 },
+    /// HTTP/2, its preface being at stream offset `begin` of the request direction, behind a PROXY header.
+    Http2 { begin: u64, proxy: Option<ProxyHeader> },
 }
 
 /// What came of both directions so far, and their first bytes in one piece.
@@ -74,7 +74,10 @@ impl Detecting {
     /// The best that can be told if nothing more comes, unless it is told already.
     pub(super) fn guess(&self, verdict: Option<Verdict>) -> Verdict {
         if server_preface(&self.response) == ServerPreface::Yes {
-            Verdict::Http2 { begin: 0 }
+            Verdict::Http2 {
+                begin: 0,
+                proxy: None,
+            }
         } else {
             verdict.unwrap_or(Verdict::Http1)
         }
@@ -93,16 +96,18 @@ fn told(direction: Direction, data: &[u8]) -> Option<Verdict> {
         _ if data.is_empty() => None,
         Direction::Request => match find_proxy_header(data) {
             Found::Incomplete => None,
-            Found::Header(_, len) => told_by_request(data.get(len..).unwrap_or_default(), len as u64),
-            Found::No => told_by_request(data, 0),
+            Found::Header(proxy, len) => {
+                told_by_request(data.get(len..).unwrap_or_default(), len as u64, Some(proxy))
+            }
+            Found::No => told_by_request(data, 0, None),
         },
         Direction::Response => (server_preface(data) == ServerPreface::No).then_some(Verdict::Http1),
     }
 }
 
-fn told_by_request(data: &[u8], begin: u64) -> Option<Verdict> {
+fn told_by_request(data: &[u8], begin: u64, proxy: Option<ProxyHeader>) -> Option<Verdict> {
     if data.starts_with(HTTP2_START_LINE) {
-        Some(Verdict::Http2 { begin })
+        Some(Verdict::Http2 { begin, proxy })
     } else if HTTP2_START_LINE.starts_with(data) {
         None
     } else {
@@ -115,6 +120,11 @@ mod tests {
     use super::*;
 
     const SETTINGS: &[u8] = b"\0\0\x06\x04\0\0\0\0\0\0\x03\0\0\0\x64";
+
+    const PREFACE: Verdict = Verdict::Http2 {
+        begin: 0,
+        proxy: None,
+    };
 
     fn segment(offset: u64, data: &[u8]) -> Input {
         Input::Segment {
@@ -132,7 +142,17 @@ mod tests {
         let preface = crate::detect::HTTP2_PREFACE;
         let request = Direction::Request;
         let response = Direction::Response;
-        let http2 = |begin| Some(Verdict::Http2 { begin });
+        let http2 = |begin| match find_proxy_header(if begin == proxy_v1.len() as u64 {
+            proxy_v1
+        } else {
+            proxy_v2
+        }) {
+            Found::Header(proxy, _) if begin > 0 => Some(Verdict::Http2 {
+                begin,
+                proxy: Some(proxy),
+            }),
+            _ => Some(PREFACE),
+        };
         let http1 = Some(Verdict::Http1);
         let cases: Vec<(Direction, Vec<u8>, Option<Verdict>)> = vec![
             (request, b"G".to_vec(), http1),
@@ -186,8 +206,8 @@ mod tests {
     fn a_server_that_speaks_first() {
         let limits = Limits::default();
         for (request, want) in [
-            (b"PRI * HTTP/2.0\r\n".as_slice(), Verdict::Http2 { begin: 0 }),
-            (b"GET / HTTP/1.1\r\n", Verdict::Http2 { begin: 0 }),
+            (b"PRI * HTTP/2.0\r\n".as_slice(), PREFACE),
+            (b"GET / HTTP/1.1\r\n", PREFACE),
         ] {
             let mut detecting = Detecting::default();
             assert_eq!(
@@ -209,10 +229,7 @@ mod tests {
             time: 2,
         };
         assert_eq!(detecting.keep(Direction::Response, end.clone(), &limits), None);
-        assert_eq!(
-            detecting.keep(Direction::Request, end, &limits),
-            Some(Verdict::Http2 { begin: 0 })
-        );
+        assert_eq!(detecting.keep(Direction::Request, end, &limits), Some(PREFACE));
     }
 
     #[test]
@@ -234,7 +251,7 @@ mod tests {
     #[test]
     fn keeps_at_most_the_limit() {
         let exact = SETTINGS.len() + Limits::HELD_SEGMENT_COST;
-        for (held_bytes, want) in [(exact, None), (exact - 1, Some(Verdict::Http2 { begin: 0 }))] {
+        for (held_bytes, want) in [(exact, None), (exact - 1, Some(PREFACE))] {
             let limits = Limits {
                 held_bytes,
                 ..Limits::default()

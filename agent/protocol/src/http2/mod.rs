@@ -11,7 +11,7 @@ mod content;
 mod control;
 mod feed;
 mod fields;
-mod frame;
+pub(crate) mod frame;
 mod messages;
 mod reader;
 mod resync;

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 
 use super::{Extensions, Reader};
+use crate::Boundary;
 use crate::{
     Application, Body, Counters, Direction, Exchange, Flags, Header, Limits, Nanos, Want, WebSocket,
 };
@@ -61,7 +62,14 @@ impl Session {
     }
 
     /// As [`Connection::segment`](crate::Connection::segment).
-    pub(crate) fn segment(&mut self, direction: Direction, offset: u64, time: Nanos, data: &[u8]) {
+    pub(crate) fn segment(
+        &mut self,
+        direction: Direction,
+        offset: u64,
+        time: Nanos,
+        data: &[u8],
+        _: Boundary,
+    ) {
         let (side, counters) = self.side(direction);
         if side.over || offset.checked_add(data.len() as u64).is_none() {
             return;
@@ -102,7 +110,7 @@ impl Session {
     }
 
     /// As [`Connection::finish`](crate::Connection::finish).
-    pub(crate) fn finish(&mut self, direction: Direction, final_offset: Option<u64>) {
+    pub(crate) fn finish(&mut self, direction: Direction, final_offset: Option<u64>, _: Nanos) {
         let (side, counters) = self.side(direction);
         if side.over {
             return;
@@ -117,9 +125,9 @@ impl Session {
     }
 
     /// As [`Connection::close`](crate::Connection::close).
-    pub(crate) fn close(&mut self) {
-        self.finish(Direction::Request, None);
-        self.finish(Direction::Response, None);
+    pub(crate) fn close(&mut self, time: Nanos) {
+        self.finish(Direction::Request, None, time);
+        self.finish(Direction::Response, None, time);
     }
 
     /// The exchange, once.
