@@ -2,7 +2,7 @@
 //!
 //! The way of the data, one module each: `loader` (programs into the kernel) → `source` (records to events) → `tracker` (connections
 //! to exchanges, with `attribution`) → `pipeline` (exchanges to deltas, calls, edges) → `export` by way of the `spool`. `capture` is the
-//! thread that drives all of it; `status`, `tap`, `control` and `metrics` let people see.
+//! thread that drives all of it; `status`, `tap`, `control` and `metrics` let people see. `replay` drives the same way from files.
 
 pub mod attribution;
 pub mod budget;
@@ -15,6 +15,7 @@ pub mod export;
 pub mod loader;
 pub mod metrics;
 pub mod pipeline;
+pub mod replay;
 pub mod source;
 pub mod spool;
 pub mod status;

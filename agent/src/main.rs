@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use clap::{Args, Parser, Subcommand};
 use eastwatch_agent::cli::output::Output;
-use eastwatch_agent::cli::{doctor, run, tail};
+use eastwatch_agent::cli::{doctor, replay, run, tail};
 use eastwatch_agent::config::{Config, Log, LogFormat};
 use eastwatch_agent::tap::TapFilter;
 use tracing_subscriber::EnvFilter;
@@ -28,6 +28,41 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    #[command(flatten)]
+    Node(NodeCommand),
+    /// Read traffic from files: captures (pcap, pcapng) and HTTP archives (HAR 1.2), plain or gzip.
+    #[command(
+        after_help = "Several files are one sequence: connections of a capture go on in the next. No privileges and no collector are \
+        needed.\n\nResults in the directory:\n  \
+        calls.jsonl       one call a line\n  \
+        inventory.json    endpoints, as the REST API gives them\n  \
+        openapi/          one OpenAPI document per host\n  \
+        detections.jsonl  sensitive values\n  \
+        findings.jsonl    what is wrong\n  \
+        summary.json      counts, and what was dropped and why\n\n\
+        Values are redacted as before they leave a node. With --reveal they are as they were, bytes that are no UTF-8 percent-encoded.\n\n\
+        Examples:\n  eastwatch-agent replay --out-dir results capture.pcap\n  \
+        eastwatch-agent replay --reveal --out-dir results browser.har.gz\n  \
+        eastwatch-agent replay --out-dir results rotated.pcap0 rotated.pcap1\n\n\
+        Exit codes: 0 all was read, 1 results cannot be written, 2 usage or configuration, 3 a file could not be read or not to its \
+        end (the results hold the rest), 130 or 143 ended by SIGINT or SIGTERM (the results hold what was read)."
+    )]
+    Replay {
+        /// Write values as they are. The results must not leave this machine then.
+        #[arg(long)]
+        reveal: bool,
+        /// Where results go; made if need be. What an earlier replay left there is replaced when all is done.
+        #[arg(long, value_name = "DIR")]
+        out_dir: PathBuf,
+        /// Captures and archives.
+        #[arg(value_name = "FILE", required = true)]
+        files: Vec<PathBuf>,
+    },
+}
+
+/// What has to do with the traffic of this node.
+#[derive(Subcommand)]
+enum NodeCommand {
     /// Capture until SIGTERM or SIGINT.
     #[command(
         after_help = "Examples:\n  eastwatch-agent run\n  eastwatch-agent run --config /etc/eastwatch/agent.toml\n  \
@@ -91,9 +126,23 @@ fn main() -> ExitCode {
             return ExitCode::from(EXIT_USAGE);
         }
     };
-    match execute(cli.command, config) {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
+    let done = match cli.command {
+        // Files need neither a runtime nor the configuration of a node.
+        Command::Replay {
+            reveal,
+            out_dir,
+            files,
+        } => replay::run(files, out_dir, reveal),
+        Command::Node(command) => execute(command, config).map(|good| {
+            if good {
+                ExitCode::SUCCESS
+            } else {
+                ExitCode::FAILURE
+            }
+        }),
+    };
+    match done {
+        Ok(code) => code,
         Err(error) => {
             eprintln!("eastwatch-agent: {error:#}");
             ExitCode::FAILURE
@@ -102,10 +151,10 @@ fn main() -> ExitCode {
 }
 
 #[tokio::main(worker_threads = 2)]
-async fn execute(command: Command, config: Config) -> Result<bool> {
+async fn execute(command: NodeCommand, config: Config) -> Result<bool> {
     match command {
-        Command::Run => run::run(config).await.map(|()| true),
-        Command::Tail(args) => {
+        NodeCommand::Run => run::run(config).await.map(|()| true),
+        NodeCommand::Tail(args) => {
             let TailArgs {
                 workload,
                 host,
@@ -124,13 +173,13 @@ async fn execute(command: Command, config: Config) -> Result<bool> {
             };
             tail::tail(config, filter, output, limit).await.map(|()| true)
         }
-        Command::Doctor { output } => doctor::doctor(&config, output).await,
+        NodeCommand::Doctor { output } => doctor::doctor(&config, output).await,
     }
 }
 
 fn start_log(log: &Log, command: &Command) -> Result<()> {
     // The other commands answer; their log is for trouble only.
-    let level = if matches!(command, Command::Run) {
+    let level = if matches!(command, Command::Node(NodeCommand::Run)) {
         log.level.as_str()
     } else {
         "warn"

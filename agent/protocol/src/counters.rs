@@ -116,7 +116,8 @@ counters! {
     headers_unknown,
     /// HPACK table entries given up because of `Limits::hpack_table_bytes`.
     hpack_entries_given_up,
-    /// Requests beyond `Limits::streams`, and responses that would have to wait for theirs.
+    /// Streams beyond `Limits::streams` or `Limits::open_heads_bytes`: a new request brings out the oldest as it is; pushed
+    /// requests, and responses that would have to wait for theirs, are dropped.
     streams_beyond_limit,
     /// RST_STREAM frames of streams that were open.
     streams_reset,

@@ -157,6 +157,8 @@ pub enum Version {
     Http11,
     /// HTTP/2.
     Http2,
+    /// HTTP/3. It runs over UDP, so that only archives tell of it.
+    Http3,
 }
 
 impl Version {
@@ -167,6 +169,7 @@ impl Version {
             Self::Http10 => "HTTP/1.0",
             Self::Http11 => "HTTP/1.1",
             Self::Http2 => "HTTP/2",
+            Self::Http3 => "HTTP/3",
         }
     }
 }
@@ -175,7 +178,8 @@ impl Version {
 /// A response whose request was not seen makes no exchange; it is counted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Exchange {
-    /// 0-based index of the request among those seen on the connection.
+    /// 0-based index of the request among those seen on the connection; those that an HTTP/2 server pushed are counted by themselves,
+    /// from 2^32.
     pub index: u64,
     /// HTTP/2 stream identifier.
     pub stream: Option<u32>,

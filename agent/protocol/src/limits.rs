@@ -18,10 +18,13 @@ pub struct Limits {
     /// Bytes of a direction that are held while the other one is behind: an answer seen before its request, or bytes
     /// after an `Upgrade` whose answer was not seen. Each held segment costs [`Limits::HELD_SEGMENT_COST`] more.
     pub held_bytes: usize,
-    /// HTTP/2: open streams of a connection. Servers commonly allow 100 to 256 at a time.
+    /// HTTP/2: open streams of a connection. Servers commonly allow 100 to 256 at a time. Beyond it the oldest comes out as it
+    /// is, so that nobody can hide a request by leaving others open.
     pub streams: usize,
     /// HTTP/2: a header list after decompression, bytes as RFC 9113 6.5.2 counts them (32 more for each field).
     pub header_list_bytes: usize,
+    /// HTTP/2: the header lists of all open streams of a connection, bytes counted in the same way.
+    pub open_heads_bytes: usize,
     /// HTTP/2: largest HPACK table kept for a direction, as RFC 7541 4.1 counts it. Of a larger one the oldest entries are
     /// forgotten, and count as unknown.
     pub hpack_table_bytes: usize,
@@ -53,6 +56,7 @@ impl Default for Limits {
             held_bytes: 64 << 10,
             streams: 1024,
             header_list_bytes: 64 << 10,
+            open_heads_bytes: 4 << 20,
             hpack_table_bytes: 64 << 10,
             inspect_bytes: 16 << 10,
             decode_ratio: 100,

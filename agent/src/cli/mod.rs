@@ -2,5 +2,6 @@
 
 pub mod doctor;
 pub mod output;
+pub mod replay;
 pub mod run;
 pub mod tail;

@@ -7,6 +7,7 @@ use protocol::{Boundary, Start};
 
 use super::*;
 use crate::attribution::{Attribution, ExecFacts, Options, ProcessHint};
+use crate::status::Fate;
 
 pub(super) const EPOCH_US: i64 = 1_700_000_000_000_000;
 

@@ -4,6 +4,7 @@
 
 #[cfg(test)]
 mod application_tests;
+mod drops;
 pub mod edges;
 #[cfg(test)]
 mod flow_tests;
@@ -20,11 +21,13 @@ use protocol::Exchange;
 use wire::v1::{CatalogDelta, Payload};
 use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
+pub use self::drops::redaction_drops;
+use self::drops::{counted, left_out};
 use self::edges::{EdgeCall, EdgeKey, Edges};
 use self::message::{Redacted, application_name, call_message};
 use crate::attribution::Process;
 use crate::budget::{CallBudget, CallClass};
-use crate::status::{Fate, PipelineDrop};
+use crate::status::PipelineDrop;
 use crate::tracker::{Call, Side};
 
 /// Call rows gathered before they are handed over, whatever the interval: bounds memory and the size of batches.
@@ -236,19 +239,6 @@ impl Pipeline {
 
     /// What limits cut off or folded, and what was not as it should be.
     pub fn drops(&self) -> Vec<PipelineDrop> {
-        let redacted = self.redactor.counters();
-        let hosts = self.hosts.counters();
-        let left_out = |stage, name, events, meaning| PipelineDrop {
-            stage,
-            name,
-            events,
-            meaning,
-            fate: Fate::LeftOut,
-        };
-        let counted = |stage, name, events, meaning| PipelineDrop {
-            fate: Fate::Counted,
-            ..left_out(stage, name, events, meaning)
-        };
         let folds = self.catalog.folded().map(|(limit, count)| {
             let meaning = "paths beyond this limit of the catalog: counted with others";
             left_out("catalog", limit, count, meaning)
@@ -267,56 +257,13 @@ impl Pipeline {
                     "calls whose edge lost its addresses: too many edges",
                 ),
                 counted(
-                    "redact",
-                    "methods_other",
-                    redacted.methods_other,
-                    "methods that are none, shown as OTHER",
-                ),
-                left_out(
-                    "redact",
-                    "queries_cut",
-                    redacted.queries_cut,
-                    "calls with more query parameters than are kept",
-                ),
-                left_out(
-                    "redact",
-                    "headers_dropped",
-                    redacted.headers_dropped,
-                    "allowed header fields beyond the limit",
-                ),
-                left_out(
-                    "redact",
-                    "values_cut",
-                    redacted.values_cut,
-                    "values of header fields that were cut",
-                ),
-                left_out(
-                    "redact",
-                    "operations_cut",
-                    redacted.operations_cut,
-                    "batches of which operations were left out",
-                ),
-                counted(
                     "catalog",
                     "targets_unknown",
                     self.targets_unknown,
                     "calls whose method or path was said before the connection was joined: in no endpoint",
                 ),
-                counted("host", "missing", hosts.missing, "requests without a host"),
-                counted(
-                    "host",
-                    "unknown",
-                    hosts.unknown,
-                    "requests whose host was said before the connection was joined",
-                ),
-                counted("host", "invalid", hosts.invalid, "requests whose host is none"),
-                counted(
-                    "host",
-                    "repeated",
-                    hosts.repeated,
-                    "requests with several Host fields",
-                ),
             ])
+            .chain(redaction_drops(self.redactor.counters(), self.hosts.counters()))
             .collect()
     }
 

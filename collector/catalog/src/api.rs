@@ -10,7 +10,7 @@ use std::sync::{Arc, OnceLock};
 
 use crate::codec::{DecodeError, Reader, VERSION, Writer};
 use crate::delta::{Counts, Standing};
-use crate::endpoint::{self, Endpoint};
+use crate::endpoint::{self, Endpoint, PathParameter};
 use crate::limits::{Folded, Limits};
 use crate::segment::{Coarseness, LeafPath};
 use crate::stats::Merge;
@@ -311,6 +311,18 @@ impl ApiCatalog {
     /// Template of one leaf; `None` when the leaf is not known.
     pub fn template_of(&self, leaf: LeafId) -> Option<String> {
         self.templates().of(leaf).map(|template| template.text.clone())
+    }
+
+    /// Template under which a call of this leaf is counted; `None` when the leaf is not known. `status` as observed.
+    pub fn template_of_call(&self, leaf: LeafId, method: Method, status: Option<u16>) -> Option<String> {
+        let templates = self.templates();
+        let template = templates.of_record(leaf, method, Standing::of(status))?;
+        Some(template.text.clone())
+    }
+
+    /// Parameters of an endpoint's template, in order.
+    pub fn path_parameters(&self, endpoint: &Endpoint) -> Vec<PathParameter> {
+        endpoint::path_parameters(&self.leaves, endpoint)
     }
 
     fn templates(&self) -> Arc<Templates> {

@@ -9,6 +9,7 @@ use std::fmt;
 
 use crate::api::Leaf;
 use crate::delta::Standing;
+use crate::segment::{Segment, SegmentType};
 use crate::stats::{Merge, Stats};
 use crate::template::{Templates, generalisations, own_skeleton};
 use crate::{ApiKey, LeafId, Method, Side};
@@ -45,6 +46,49 @@ pub struct Endpoint {
     pub confirmed: bool,
     /// Everything known about its calls.
     pub stats: Stats,
+}
+
+/// A parameter of a path template.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PathParameter {
+    /// Its name in the template.
+    pub name: String,
+    /// What its values looked like. Empty for one that stands for the rest of a path.
+    pub types: BTreeSet<SegmentType>,
+}
+
+/// Parameters of an endpoint's template, in order. Their types are those of calls that were served, where any were.
+pub(crate) fn path_parameters(leaves: &HashMap<LeafId, Leaf>, endpoint: &Endpoint) -> Vec<PathParameter> {
+    let of = |standing: Standing| {
+        let leaves = endpoint.leaves.iter().filter_map(|id| leaves.get(id));
+        leaves.filter(move |leaf| leaf.records.contains_key(&(endpoint.method, standing)))
+    };
+    let types = |at: usize, standing: Standing| -> BTreeSet<SegmentType> {
+        let segments = of(standing).filter_map(|leaf| leaf.path.segments().get(at));
+        segments
+            .filter_map(|segment| match segment {
+                Segment::Typed(kind) => Some(*kind),
+                // A word that turned out to be a value.
+                Segment::Literal(_) => Some(SegmentType::Text),
+                Segment::Rest => None,
+            })
+            .collect()
+    };
+    let parts = endpoint.template.split('/').skip(1).enumerate();
+    parts
+        .filter_map(|(at, part)| {
+            let name = part.strip_prefix('{')?.strip_suffix('}')?;
+            let served = types(at, Standing::Served);
+            Some(PathParameter {
+                name: name.to_owned(),
+                types: if served.is_empty() {
+                    types(at, Standing::Missed)
+                } else {
+                    served
+                },
+            })
+        })
+        .collect()
 }
 
 /// Id of an endpoint.

@@ -5,6 +5,8 @@ use super::frame::{END_HEADERS, FrameHeader, HEADER_BYTES, Kind, PADDED, PRIORIT
 use super::reader::{Block, Place};
 use crate::Direction;
 
+/// Room for fragments that is kept between header blocks.
+const FRAGMENTS_KEPT: usize = 4 << 10;
 /// Longest padding, with its length, and what else may stand around a fragment.
 const AROUND_BYTES_MAX: usize = 256 + 5;
 
@@ -110,6 +112,9 @@ impl Connection {
             self.header_block_lost(direction, block, place);
         } else {
             self.header_block(direction, block, &fragments, place);
+        }
+        if fragments.capacity() > FRAGMENTS_KEPT {
+            fragments = Vec::new();
         }
         fragments.clear();
         self.reader(direction).fragments = fragments;

@@ -78,6 +78,21 @@ impl Connection {
         true
     }
 
+    /// The oldest stream comes out as it is. False: there is none.
+    pub(super) fn evict_oldest(&mut self) -> bool {
+        let Some(id) = self.streams.oldest() else {
+            return false;
+        };
+        self.counters.streams_beyond_limit += 1;
+        self.emit(id);
+        true
+    }
+
+    /// Keeps the header lists of open streams within their limit.
+    pub(super) fn bound_heads(&mut self) {
+        while self.streams.heads_bytes > self.limits.open_heads_bytes && self.evict_oldest() {}
+    }
+
     pub(super) fn sweep_if_due(&mut self) {
         if self.sweep_at.is_some_and(|at| self.next_index >= at) {
             self.sweep_at = None;
@@ -127,11 +142,13 @@ impl Connection {
     }
 
     fn emit(&mut self, id: u32) {
-        if let Some(stream) = self.streams.remove(id)
-            && let Some(exchange) = self.exchange(*stream)
-        {
-            self.out.push_back(exchange);
-        }
+        let Some(stream) = self.streams.remove(id) else {
+            return;
+        };
+        let headless = stream.request.is_none() && stream.response.is_some();
+        self.counters.responses_without_request += u64::from(headless);
+        let exchange = self.exchange(*stream);
+        self.out.extend(exchange);
     }
 
     fn exchange(&mut self, stream: Stream) -> Option<Exchange> {

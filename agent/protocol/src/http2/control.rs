@@ -92,12 +92,11 @@ impl Connection {
             return;
         };
         self.counters.streams_reset += 1;
-        stream.seen(direction, losses, time);
-        let half = stream.half(direction);
-        half.reset.get_or_insert(code);
-        if half.state == HalfState::Open {
-            half.state = HalfState::Cut;
+        if stream.half(direction).state == HalfState::Open {
+            stream.seen(direction, losses, time);
+            stream.half(direction).state = HalfState::Cut;
         }
+        stream.half(direction).reset.get_or_insert(code);
         self.settle(id, time);
     }
 

@@ -16,6 +16,8 @@ pub(super) struct Fields {
     protocol: Option<Bytes>,
     status: Option<Bytes>,
     pub(super) headers: Vec<Header>,
+    /// Bytes of all, as RFC 9113 6.5.2 counts them.
+    pub(super) list_bytes: usize,
     /// Fields of which the name, or the value too, is unknown.
     pub(super) unknown: u32,
     /// A pseudo-header field that is none, comes twice, or comes behind a header field.

@@ -34,6 +34,7 @@ impl Connection {
             self.counters.headers_too_many += u64::from(summary.fields >= list.fields);
             self.counters.header_lists_too_large += u64::from(summary.fields < list.fields);
         }
+        fields.list_bytes = summary.list_bytes;
         self.counters.hpack_entries_given_up += summary.entries_given_up;
         self.counters.headers_unknown += u64::from(fields.unknown);
         self.counters.lenient_heads += u64::from(fields.is_odd());
@@ -42,6 +43,7 @@ impl Connection {
             (Direction::Request, _) => self.request_block(&block, fields, place),
             (Direction::Response, _) => self.response_block(&block, fields, place),
         }
+        self.bound_heads();
     }
 
     /// A header list with valid pseudo-header fields: these are frames.
@@ -77,6 +79,7 @@ impl Connection {
                 request.headers_unknown += fields.unknown;
             }
             stream.sending.trailers = fields.headers;
+            self.streams.keep_head(id, fields.list_bytes);
             self.request.tentative = false;
         }
         self.end_stream(Direction::Request, block.opener, place.time);
@@ -86,7 +89,7 @@ impl Connection {
         let id = block.opener.stream;
         self.streams.requested = id;
         self.drop_waiting_below(id);
-        let trailers = fields.is_trailers();
+        let (trailers, list_bytes) = (fields.is_trailers(), fields.list_bytes);
         let Ok(head) = fields.request() else {
             // Trailers of a request from before.
             let before = trailers && self.request.found;
@@ -101,8 +104,7 @@ impl Connection {
         self.next_index += 1;
         self.sweep_if_due();
         if !self.streams.has(id) && !self.make_room() {
-            self.counters.streams_beyond_limit += 1;
-            return;
+            self.evict_oldest();
         }
         let losses = self.losses();
         let refused = self.answered_max.is_some_and(|max| id > max);
@@ -131,6 +133,7 @@ impl Connection {
             };
         }
         stream.request = Some(request(head, block, place));
+        self.streams.keep_head(id, list_bytes);
         self.streams.waits_no_more(id);
         self.release_held(id);
         self.end_stream(Direction::Request, block.opener, place.time);
@@ -144,6 +147,7 @@ impl Connection {
             self.counters.malformed_frames += 1;
             return;
         }
+        let list_bytes = fields.list_bytes;
         let Ok(head) = fields.request() else {
             self.counters.malformed_requests += 1;
             return;
@@ -168,6 +172,7 @@ impl Connection {
         }
         stream.sending.state = HalfState::Ended;
         stream.request = Some(request(head, block, place));
+        self.streams.keep_head(id, list_bytes);
     }
 
     /// Whether the stream of a frame of the response direction is followed. Its request may be still to come.
@@ -224,15 +229,17 @@ impl Connection {
             }
             (Answer::Head(status @ 200..), None | Some(false)) => {
                 if let Some(unclear) = stream.response.take() {
-                    // It was not the last.
+                    // It was not the last, and counted as such.
                     stream.interim += 1;
                     stream.interim_first_byte.get_or_insert(unclear.first_byte);
                     self.counters.interim_responses += 1;
-                    self.counters.responses -= 1;
+                } else {
+                    self.counters.responses += 1;
                 }
                 self.response_head(block, status, fields, place);
             }
             (Answer::NoStatus, None) if fields.unknown > 0 && !missed => {
+                self.counters.responses += 1;
                 self.response_head(block, 0, fields, place);
             }
             (Answer::NoStatus, Some(_)) if ends => {
@@ -240,6 +247,7 @@ impl Connection {
                     response.headers_unknown += fields.unknown;
                 }
                 stream.answering.trailers = fields.headers;
+                self.streams.keep_head(id, fields.list_bytes);
                 self.response.tentative = false;
             }
             // Trailers of a response whose head is missing.
@@ -250,8 +258,9 @@ impl Connection {
     }
 
     fn response_head(&mut self, block: &Block, status: u16, fields: Fields, place: Place) {
-        self.counters.responses += 1;
-        let Some(stream) = self.streams.get(block.opener.stream) else {
+        let id = block.opener.stream;
+        self.streams.keep_head(id, fields.list_bytes);
+        let Some(stream) = self.streams.get(id) else {
             return;
         };
         stream.response = Some(Response {
@@ -265,10 +274,14 @@ impl Connection {
             first_byte: block.begin.time,
             last_byte: place.time,
         });
-        if !block.opener.ends_stream() {
-            stream.answering.content = Content::Held(Vec::new());
-        }
-        self.release_held(block.opener.stream);
+        // Of a head whose status was unclear.
+        self.held -= stream.answering.content.held();
+        stream.answering.content = if block.opener.ends_stream() {
+            Content::None
+        } else {
+            Content::Held(Vec::new())
+        };
+        self.release_held(id);
     }
 
     /// Both heads are known: content that waited for one can be read.

@@ -26,6 +26,8 @@ pub(super) struct Stream {
     pub(super) interim: u32,
     pub(super) interim_first_byte: Option<Nanos>,
     pub(super) flags: Flags,
+    /// Bytes of its header lists.
+    pub(super) heads_bytes: usize,
     /// Whether it waits for what may still be on its way after a reset.
     pub(super) lingers: bool,
 }
@@ -113,6 +115,7 @@ impl Stream {
             interim: 0,
             interim_first_byte: None,
             flags: Flags(0),
+            heads_bytes: 0,
             lingers: false,
         }
     }

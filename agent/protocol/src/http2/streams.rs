@@ -26,6 +26,10 @@ pub(super) struct Streams {
     waiting: BTreeSet<u32>,
     /// In the order of their resets; some may be gone.
     pub(super) lingering: VecDeque<Lingering>,
+    /// Bytes of the header lists of all.
+    pub(super) heads_bytes: usize,
+    /// Some of them in the order in which room is made; some may be gone.
+    oldest: VecDeque<u32>,
     /// Highest that a request was seen of, the client's and the server's (pushed).
     pub(super) requested: u32,
     pub(super) promised: u32,
@@ -70,13 +74,41 @@ impl Streams {
     /// Takes the lowest stream out whose request was not seen, if it is below `id`: requests come in ascending order.
     pub(super) fn take_waiting_below(&mut self, id: u32) -> Option<Box<Stream>> {
         let first = *self.waiting.first().filter(|&&first| first < id)?;
-        self.waiting.remove(&first);
-        self.map.remove(&first)
+        self.remove(first)
     }
 
     pub(super) fn remove(&mut self, id: u32) -> Option<Box<Stream>> {
         self.waits_no_more(id);
-        self.map.remove(&id)
+        let stream = self.map.remove(&id)?;
+        self.heads_bytes -= stream.heads_bytes;
+        Some(stream)
+    }
+
+    /// The stream keeps a header list of that many bytes.
+    pub(super) fn keep_head(&mut self, id: u32, bytes: usize) {
+        if let Some(stream) = self.map.get_mut(&id) {
+            stream.heads_bytes += bytes;
+            self.heads_bytes += bytes;
+        }
+    }
+
+    /// The stream that makes room first: pushed ones, which may never be sent, then the oldest. Takes constant time on average,
+    /// since half of all are put into order at a time.
+    pub(super) fn oldest(&mut self) -> Option<u32> {
+        loop {
+            while let Some(id) = self.oldest.pop_front() {
+                if self.map.contains_key(&id) {
+                    return Some(id);
+                }
+            }
+            let mut ids = self.ids(|_| true);
+            ids.sort_by_key(|id| id % 2);
+            ids.truncate(ids.len().div_ceil(2));
+            if ids.is_empty() {
+                return None;
+            }
+            self.oldest = ids.into();
+        }
     }
 
     /// Identifiers of those that `wanted` tells, ascending.

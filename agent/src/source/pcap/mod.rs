@@ -163,6 +163,12 @@ impl Source {
         self.table.clock_ns()
     }
 
+    /// Name of the connection that began last; names grow. 0 before the first.
+    #[must_use]
+    pub const fn newest_connection(&self) -> u64 {
+        self.table.newest()
+    }
+
     /// Bytes read so far of all files, before decompression.
     #[must_use]
     pub fn bytes_read(&self) -> u64 {

@@ -73,6 +73,15 @@ impl Table {
         }
     }
 
+    /// No connection so far has a higher name.
+    pub const fn newest(&self) -> u64 {
+        if self.sequence == 0 {
+            0
+        } else {
+            self.sequence << SLOT_BITS | ((1 << SLOT_BITS) - 1)
+        }
+    }
+
     /// The packets' clock: the latest time seen.
     pub const fn clock_ns(&self) -> u64 {
         self.clock_ns

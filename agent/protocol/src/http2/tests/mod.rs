@@ -1,7 +1,10 @@
-//! Tests of the whole engine. `wire` makes frames by hand, `script` plays conversations; `rules` hold one rule a case.
+//! Tests of the whole engine. `wire` makes frames by hand, `script` plays conversations; `rules`, `losses` and `switches` hold one rule a
+//! case; `recorded` are connections of real peers, of which `laws` states properties; `hostile` feeds it anything.
 
 mod hostile;
+mod laws;
 mod losses;
+mod recorded;
 mod rules;
 mod script;
 mod switches;
