@@ -1,6 +1,14 @@
 //! What speaks on top of HTTP, as far as an exchange shows it.
 
 mod classify;
+mod graphql;
+mod json;
+mod json_rpc;
+pub(crate) mod recognise;
+mod soap;
+#[cfg(test)]
+mod tests;
+mod xml;
 
 use bytes::Bytes;
 

@@ -3,14 +3,13 @@
 use bytes::{Bytes, BytesMut};
 
 use super::{End, Sink, first};
-use crate::content::{Codings, Decoder, Outcome};
+use crate::content::{Coding, Decoder, Outcome};
 use crate::{Counters, Limits};
 
 /// Decodes a body; keeps its first bytes as they came too, in case they cannot be decoded.
 #[derive(Debug)]
 pub(super) struct Coded {
-    /// `None`: the coding is not known.
-    decoder: Option<Decoder>,
+    decoder: Decoder,
     raw: BytesMut,
     capture: usize,
 }
@@ -25,13 +24,12 @@ pub(super) enum Behind {
 }
 
 impl Coded {
-    /// `None`: the body is plain.
-    pub(super) fn new(codings: Codings, limits: &Limits) -> Option<Self> {
-        (codings != Codings::None).then(|| Self {
-            decoder: Decoder::new(&codings, limits),
+    pub(super) fn new(codings: Vec<Coding>, limits: &Limits) -> Self {
+        Self {
+            decoder: Decoder::new(codings, limits),
             raw: BytesMut::new(),
             capture: limits.body_bytes,
-        })
+        }
     }
 
     pub(super) fn data(&mut self, data: &[u8], sink: &mut Sink, counters: &mut Counters) {
@@ -39,10 +37,8 @@ impl Coded {
         if room > 0 {
             self.raw.extend_from_slice(data.get(..room).unwrap_or(data));
         }
-        if let Some(decoder) = &mut self.decoder
-            && decoder.outcome() == Outcome::Running
-        {
-            decoder.data(data, |decoded| {
+        if self.decoder.outcome() == Outcome::Running {
+            self.decoder.data(data, |decoded| {
                 sink.take(decoded, counters);
                 sink.flow()
             });
@@ -52,10 +48,8 @@ impl Coded {
 
     /// Nothing follows what was given.
     pub(super) fn flush(&mut self, sink: &mut Sink, counters: &mut Counters) {
-        if let Some(decoder) = &mut self.decoder
-            && decoder.outcome() == Outcome::Running
-        {
-            decoder.flush(|decoded| {
+        if self.decoder.outcome() == Outcome::Running {
+            self.decoder.flush(|decoded| {
                 sink.take(decoded, counters);
                 sink.flow()
             });
@@ -64,12 +58,12 @@ impl Coded {
     }
 
     /// Counts, once, why decoding was given up.
-    fn judge(&mut self, sink: &mut Sink, counters: &mut Counters) {
-        let counter = match self.outcome() {
-            Some(Outcome::Broken) => &mut counters.content_broken,
-            Some(Outcome::TooLarge) => &mut counters.content_too_large,
-            Some(Outcome::WindowTooLarge) => &mut counters.content_windows_too_large,
-            Some(Outcome::Running | Outcome::Ended | Outcome::Enough) | None => return,
+    fn judge(&self, sink: &mut Sink, counters: &mut Counters) {
+        let counter = match self.decoder.outcome() {
+            Outcome::Broken => &mut counters.content_broken,
+            Outcome::TooLarge => &mut counters.content_too_large,
+            Outcome::WindowTooLarge => &mut counters.content_windows_too_large,
+            Outcome::Running | Outcome::Ended | Outcome::Enough => return,
         };
         *counter += 1;
         if let Some(messages) = &mut sink.messages {
@@ -77,55 +71,40 @@ impl Coded {
         }
     }
 
-    fn outcome(&self) -> Option<Outcome> {
-        self.decoder.as_ref().map(Decoder::outcome)
-    }
-
     /// Whether further bytes change nothing.
     pub(super) fn satisfied(&self) -> bool {
-        match self.outcome() {
-            Some(Outcome::Running) => false,
-            Some(Outcome::Ended | Outcome::Enough) => true,
-            Some(Outcome::Broken | Outcome::TooLarge | Outcome::WindowTooLarge) | None => {
-                self.raw.len() >= self.capture
-            }
+        match self.decoder.outcome() {
+            Outcome::Running => false,
+            Outcome::Ended | Outcome::Enough => true,
+            Outcome::Broken | Outcome::TooLarge | Outcome::WindowTooLarge => self.raw.len() >= self.capture,
         }
     }
 
-    /// `None`: nothing came.
+    /// Gives the rest to `sink`.
     pub(super) fn finish(
         mut self,
         holed: bool,
         end: End,
         sink: &mut Sink,
         counters: &mut Counters,
-    ) -> Option<Behind> {
+    ) -> Behind {
         if !holed {
             self.flush(sink, counters);
         }
-        let complete = self.decoder.as_ref().is_some_and(Decoder::complete);
-        let decoded = match self.outcome() {
-            Some(Outcome::Running) => {
-                counters.content_cut += u64::from(!complete && !holed && end == End::Complete);
+        let decoded = match self.decoder.outcome() {
+            Outcome::Running => {
+                let cut = !self.decoder.complete() && !holed && end == End::Complete;
+                counters.content_cut += u64::from(cut);
                 true
             }
-            Some(Outcome::Ended | Outcome::Enough) => true,
-            // What is captured was complete before.
-            Some(Outcome::Broken | Outcome::TooLarge | Outcome::WindowTooLarge) => {
-                sink.seen >= self.capture as u64
-            }
-            None => {
-                counters.content_unknown += 1;
-                if let Some(messages) = &mut sink.messages {
-                    messages.missing(None);
-                }
-                false
-            }
+            Outcome::Ended | Outcome::Enough => true,
+            // Perhaps what is captured was complete before.
+            Outcome::Broken | Outcome::TooLarge | Outcome::WindowTooLarge => sink.seen >= self.capture as u64,
         };
-        Some(if decoded {
+        if decoded {
             Behind::Decoded
         } else {
             Behind::Encoded(first(self.raw, self.capture))
-        })
+        }
     }
 }

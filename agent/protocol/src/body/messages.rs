@@ -13,6 +13,8 @@ pub(super) enum Reader {
     /// gRPC-Web in base64.
     GrpcText(Base64, Grpc),
     Events(Events),
+    /// Behind a content coding that is not known: so many bytes of whatever it is.
+    Unreadable(u64),
 }
 
 impl Reader {
@@ -37,6 +39,7 @@ impl Reader {
                 }
             }
             Self::Events(events) => events.read(data),
+            Self::Unreadable(bytes) => *bytes = bytes.saturating_add(data.len() as u64),
         }
     }
 
@@ -46,6 +49,7 @@ impl Reader {
             Self::Grpc(grpc) => grpc.missing(len),
             Self::GrpcText(_, grpc) => grpc.missing(None),
             Self::Events(events) => events.missing(),
+            Self::Unreadable(_) => {}
         }
     }
 
@@ -54,6 +58,7 @@ impl Reader {
         match self {
             Self::Grpc(grpc) | Self::GrpcText(_, grpc) => grpc.over(),
             Self::Events(_) => false,
+            Self::Unreadable(_) => true,
         }
     }
 
@@ -63,6 +68,13 @@ impl Reader {
             Self::Grpc(grpc) => grpc.finish(cut),
             Self::GrpcText(base64, grpc) => grpc.finish(cut || base64.inside()),
             Self::Events(events) => (events.finish(cut), Vec::new()),
+            Self::Unreadable(bytes) => {
+                let messages = Messages {
+                    partial: cut || bytes > 0,
+                    ..Messages::default()
+                };
+                (messages, Vec::new())
+            }
         }
     }
 }

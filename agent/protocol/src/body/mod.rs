@@ -6,6 +6,7 @@
 mod base64;
 mod coded;
 mod grpc;
+mod inspect;
 mod inspected;
 mod messages;
 mod sse;
@@ -14,12 +15,14 @@ mod tests;
 
 use bytes::{Bytes, BytesMut};
 
+pub(crate) use inspected::Found;
 pub use inspected::Inspected;
 
 use crate::content::{Codings, Flow};
 use crate::media::Media;
 use crate::{Body, Content, Counters, Direction, Header, Limits, Request};
-use coded::Coded;
+use coded::{Behind, Coded};
+use inspect::{FirstByte, Inspect};
 
 /// Reads the content of one message. Framing (chunks, DATA frames), trailers and bytes on the wire are the caller's matter.
 #[derive(Debug)]
@@ -32,6 +35,7 @@ pub struct BodyReader {
     holed: bool,
     /// The content coding, where there is one and what is behind it is wanted.
     coded: Option<Box<Coded>>,
+    plain: Plain,
     sink: Sink,
 }
 
@@ -55,6 +59,17 @@ pub struct Finished {
     pub cut: bool,
 }
 
+/// What content is that is not decoded here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Plain {
+    /// As it came, without coding; or nobody wants it.
+    Uncoded,
+    /// The source took the coding off before.
+    Decoded,
+    /// Its coding is not known.
+    Unknown,
+}
+
 /// Where content goes.
 #[derive(Debug)]
 struct Sink {
@@ -65,47 +80,98 @@ struct Sink {
     /// How many are kept at most.
     keep: usize,
     messages: Option<Box<messages::Reader>>,
+    inspection: Option<Box<Inspection>>,
+}
+
+/// What the first bytes are looked at for.
+#[derive(Debug)]
+struct Inspection {
+    inspect: Inspect,
+    limits: Limits,
+    /// Bytes to capture, should they turn out to be nothing that is looked for.
+    capture: usize,
+    first_byte: FirstByte,
 }
 
 impl BodyReader {
-    /// Reader of a request's body.
+    /// Reader of the body of a request with this method, which is empty where it is not known, and these header fields.
     #[must_use]
-    pub fn request(headers: &[Header], limits: &Limits) -> Self {
-        Self::new(Direction::Request, headers, limits)
+    pub fn request(method: &[u8], headers: &[Header], limits: &Limits) -> Self {
+        let media = Media::of(headers);
+        let inspect = Inspect::request(method, media);
+        Self::new(Direction::Request, media, inspect, headers, limits)
     }
 
     /// Reader of the body of the response with these header fields to `request`. `inspected`: what the request's content
     /// was, if it is complete; it saves work.
     #[must_use]
     pub fn response(
-        _request: &Request,
-        _inspected: Option<&Inspected>,
+        request: &Request,
+        inspected: Option<&Inspected>,
         headers: &[Header],
         limits: &Limits,
     ) -> Self {
-        Self::new(Direction::Response, headers, limits)
+        let media = Media::of(headers);
+        let inspect = Inspect::response(request, inspected, media);
+        Self::new(Direction::Response, media, inspect, headers, limits)
     }
 
-    fn new(direction: Direction, headers: &[Header], limits: &Limits) -> Self {
-        let media = Media::of(headers);
-        let sink = Sink {
+    fn new(
+        direction: Direction,
+        media: Media,
+        inspect: Option<Inspect>,
+        headers: &[Header],
+        limits: &Limits,
+    ) -> Self {
+        let capture = limits.body_bytes;
+        let mut sink = Sink {
             seen: 0,
             kept: BytesMut::new(),
-            keep: limits.body_bytes,
+            keep: if inspect.is_some() {
+                capture.max(limits.inspect_bytes)
+            } else {
+                capture
+            },
             messages: messages::Reader::new(direction, media, limits).map(Box::new),
+            inspection: inspect.map(|inspect| {
+                Box::new(Inspection {
+                    inspect,
+                    limits: *limits,
+                    capture,
+                    first_byte: FirstByte::None,
+                })
+            }),
         };
-        let coded = if sink.satisfied() {
-            None
-        } else {
-            Coded::new(Codings::of(headers), limits).map(Box::new)
-        };
+        let (mut coded, mut plain) = (None, Plain::Uncoded);
+        if !sink.satisfied() {
+            match Codings::of(headers) {
+                Codings::None => {}
+                Codings::Known(codings) => coded = Some(Box::new(Coded::new(codings, limits))),
+                Codings::Unknown => {
+                    plain = Plain::Unknown;
+                    if let Some(messages) = &mut sink.messages {
+                        **messages = messages::Reader::Unreadable(0);
+                    }
+                }
+            }
+        }
         Self {
             decoded: 0,
-            capture: limits.body_bytes,
+            capture,
             holed: false,
             coded,
+            plain,
             sink,
         }
+    }
+
+    /// For sources whose content is given without its coding although the header fields name one (HAR).
+    #[must_use]
+    pub fn decoded_before(mut self) -> Self {
+        if self.coded.take().is_some() {
+            self.plain = Plain::Decoded;
+        }
+        self
     }
 
     /// Takes the next bytes of the content.
@@ -158,21 +224,29 @@ impl BodyReader {
             capture,
             holed,
             coded,
+            plain,
             mut sink,
         } = self;
-        let behind = coded.and_then(|coded| coded.finish(holed, end, &mut sink, counters));
+        let behind = coded.map(|coded| coded.finish(holed, end, &mut sink, counters));
+        counters.content_unknown += u64::from(plain == Plain::Unknown);
         let kept_all = sink.seen <= sink.kept.len() as u64;
+        let inspected = sink.inspect(kept_all && !holed && end == End::Complete);
         let (captured, content, cut) = match behind {
             None => {
                 let captured = first(sink.kept, capture);
+                let content = match plain {
+                    Plain::Uncoded => Content::Plain,
+                    Plain::Decoded => Content::Decoded,
+                    Plain::Unknown => Content::Encoded,
+                };
                 let cut = decoded > captured.len() as u64;
-                (captured, Content::Plain, cut)
+                (captured, content, cut)
             }
-            Some(coded::Behind::Encoded(raw)) => {
+            Some(Behind::Encoded(raw)) => {
                 let cut = decoded > raw.len() as u64;
                 (raw, Content::Encoded, cut)
             }
-            Some(coded::Behind::Decoded) => {
+            Some(Behind::Decoded) => {
                 let cut = holed || !kept_all || sink.kept.len() > capture;
                 (first(sink.kept, capture), Content::Decoded, cut)
             }
@@ -193,7 +267,7 @@ impl BodyReader {
                 trailers,
                 ..Body::default()
             },
-            inspected: Inspected::default(),
+            inspected,
             cut: capture > 0 && cut,
         }
     }
@@ -202,6 +276,15 @@ impl BodyReader {
 impl Sink {
     fn take(&mut self, data: &[u8], counters: &mut Counters) {
         self.seen = self.seen.saturating_add(data.len() as u64);
+        if let Some(inspection) = &mut self.inspection
+            && inspection.first_byte == FirstByte::None
+        {
+            inspection.first_byte = inspection.inspect.first_byte(data);
+            if inspection.first_byte == FirstByte::Misfits {
+                self.keep = inspection.capture;
+                self.inspection = None;
+            }
+        }
         let room = self.keep.saturating_sub(self.kept.len());
         if room > 0 {
             self.kept.extend_from_slice(data.get(..room).unwrap_or(data));
@@ -209,6 +292,18 @@ impl Sink {
         if let Some(messages) = &mut self.messages {
             messages.read(data, counters);
         }
+    }
+
+    /// What the kept bytes are to an application protocol. `whole`: they are all.
+    fn inspect(&self, whole: bool) -> Inspected {
+        self.inspection
+            .as_ref()
+            .map_or_else(Inspected::default, |inspection| {
+                let Inspection { inspect, limits, .. } = &**inspection;
+                let begin = self.kept.get(..limits.inspect_bytes);
+                let whole = whole && begin.is_none_or(|begin| begin.len() == self.kept.len());
+                inspect.inspect(begin.unwrap_or(&self.kept), whole, limits)
+            })
     }
 
     /// Whether it needs no more of plain content.

@@ -1,10 +1,10 @@
 //! A chain of codings, fed in aligned blocks.
 
+use super::Coding;
 use super::brotli::Brotli;
 use super::deflate::Deflate;
 use super::gzip::Gzip;
 use super::zstd::Zstd;
-use super::{Coding, Codings};
 use crate::Limits;
 
 /// Bytes of the body that are decoded at a time, but for the last.
@@ -88,20 +88,17 @@ pub(crate) struct Decoder {
 }
 
 impl Decoder {
-    /// `None`: there is nothing to take off, or it is not known.
-    pub(crate) fn new(codings: &Codings, limits: &Limits) -> Option<Self> {
-        let Codings::Known(codings) = codings else {
-            return None;
-        };
-        Some(Self {
+    /// Takes off `codings`, which are in the order in which they were applied.
+    pub(crate) fn new(codings: Vec<Coding>, limits: &Limits) -> Self {
+        Self {
             stages: Vec::new(),
-            codings: codings.clone(),
+            codings,
             pending: Vec::new(),
             consumed: 0,
             ratio: limits.decode_ratio as u64,
             outcome: Outcome::Running,
             complete: true,
-        })
+        }
     }
 
     /// How far it came.

@@ -83,7 +83,10 @@ struct Decoded {
 
 /// Decodes `body`, given in pieces of these lengths, until `wanted` bytes came out.
 fn decode_some(name: &str, body: &[u8], pieces: &[usize], limits: &Limits, wanted: usize) -> Decoded {
-    let mut decoder = Decoder::new(&codings(name), limits).unwrap();
+    let Codings::Known(codings) = codings(name) else {
+        panic!("{name}");
+    };
+    let mut decoder = Decoder::new(codings, limits);
     let mut bytes = Vec::new();
     let mut take = |decoded: &[u8]| {
         bytes.extend_from_slice(decoded);

@@ -2,7 +2,7 @@
 
 use super::framing::Asked;
 use crate::body::Inspected;
-use crate::{Exchange, Nanos, classify};
+use crate::{Exchange, Limits, Nanos, classify};
 
 /// A request and what is known of its answer.
 #[derive(Debug)]
@@ -31,9 +31,14 @@ pub(super) struct Call {
 
 impl Call {
     /// The exchange, which is complete.
-    pub(super) fn into_exchange(self) -> Exchange {
+    pub(super) fn into_exchange(self, limits: &Limits) -> Exchange {
         let mut exchange = self.exchange;
-        classify(&mut exchange, self.request_inspected, self.response_inspected);
+        classify(
+            &mut exchange,
+            self.request_inspected,
+            self.response_inspected,
+            limits,
+        );
         exchange
     }
 }

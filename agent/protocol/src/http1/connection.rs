@@ -144,7 +144,7 @@ impl Connection {
 
     /// The next exchange.
     pub fn poll(&mut self) -> Option<Exchange> {
-        let next = self.pairing.poll();
+        let next = self.pairing.poll(&self.limits);
         next.or_else(|| self.behind.take().map(|behind| behind.exchange))
     }
 

@@ -20,7 +20,7 @@ use std::collections::VecDeque;
 use super::call::{Answer, Assign, Call, Entry, Loss, Turns};
 use super::framing::Asked;
 use crate::body::Inspected;
-use crate::{Counters, Exchange, Flags, Nanos};
+use crate::{Counters, Exchange, Flags, Limits, Nanos};
 
 #[derive(Debug)]
 pub(super) struct Pairing {
@@ -71,8 +71,8 @@ impl Pairing {
         }
     }
 
-    pub(super) fn poll(&mut self) -> Option<Exchange> {
-        self.ready.pop_front().map(|call| call.into_exchange())
+    pub(super) fn poll(&mut self, limits: &Limits) -> Option<Exchange> {
+        self.ready.pop_front().map(|call| call.into_exchange(limits))
     }
 
     /// Takes the exchange with this index back if it is the latest that is ready.

@@ -175,7 +175,9 @@ impl Connection {
         let framing = facts.request(head.version, &mut self.counters);
         let asked = Asked::by(&head.method);
         let switching = asked == Asked::Connect || facts.upgrade().is_some();
-        let body = FramedBody::new(framing, || BodyReader::request(&head.headers, &self.limits));
+        let body = FramedBody::new(framing, || {
+            BodyReader::request(&head.method, &head.headers, &self.limits)
+        });
         let exchange = Exchange {
             index: self.pairing.next_index(),
             stream: None,

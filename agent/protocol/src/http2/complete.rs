@@ -210,7 +210,7 @@ impl Connection {
             application,
             flags,
         };
-        classify(&mut exchange, asked.inspected, answered);
+        classify(&mut exchange, asked.inspected, answered, &self.limits);
         Some(exchange)
     }
 

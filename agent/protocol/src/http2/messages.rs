@@ -127,7 +127,7 @@ impl Connection {
         }
         if !block.opener.ends_stream() {
             stream.sending.content = match stream.kind {
-                Kind::Plain => Content::Body(BodyReader::request(&head.headers, &limits)),
+                Kind::Plain => Content::Body(BodyReader::request(&head.method, &head.headers, &limits)),
                 Kind::Tunnel => Content::Counted(0),
                 Kind::WebSocket => Content::Held(Vec::new()),
             };

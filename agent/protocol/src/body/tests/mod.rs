@@ -38,7 +38,7 @@ pub(super) fn request(fields: &[(&str, &str)]) -> Request {
 pub(super) fn reader(direction: Direction, fields: &[(&str, &str)], limits: &Limits) -> BodyReader {
     let headers = headers(fields);
     match direction {
-        Direction::Request => BodyReader::request(&headers, limits),
+        Direction::Request => BodyReader::request(b"POST", &headers, limits),
         Direction::Response => BodyReader::response(&request(fields), None, &headers, limits),
     }
 }
