@@ -44,6 +44,11 @@ impl Connection {
             (Direction::Response, _) => self.response_block(&block, fields, place),
         }
         self.bound_heads();
+        if self.belief == Belief::Open {
+            // Few header blocks have no pseudo-header fields: trailers.
+            self.tries += 1;
+            self.tire();
+        }
     }
 
     /// A header list with valid pseudo-header fields: these are frames.

@@ -18,6 +18,6 @@ mod resync;
 mod stream;
 mod streams;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use connection::Connection;

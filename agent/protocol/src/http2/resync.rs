@@ -14,7 +14,7 @@ use crate::{Direction, Flags, Nanos, Start};
 const CHAIN_MIN: usize = 3;
 /// How far a stream may be above every one seen before: so many may have been opened by bytes that are missing.
 const STREAMS_AHEAD: u32 = 1 << 17;
-/// Segments without the begin of a frame, and places that were none, after which a connection that was never believed is taken to be
+/// Segments without the begin of a frame, places that were none, and header blocks without pseudo-header fields, after which a connection that was never believed is taken to be
 /// something else.
 const TRIES_MAX: u32 = 256;
 

@@ -1,5 +1,7 @@
-//! Tests of whole connections: `laws` states properties of random conversations, `sessions` is about WebSocket.
+//! Tests of whole connections: `laws` states properties of random conversations, `sessions` and `http2` are
+//! about the protocols of these names.
 
+mod http2;
 mod laws;
 mod sessions;
 

@@ -4,8 +4,8 @@
 mod hostile;
 mod laws;
 mod losses;
-mod recorded;
+pub(crate) mod recorded;
 mod rules;
-mod script;
+pub(crate) mod script;
 mod switches;
-mod wire;
+pub(crate) mod wire;

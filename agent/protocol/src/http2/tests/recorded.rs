@@ -17,7 +17,7 @@ use crate::Direction;
 
 /// One request of a conversation. What is asked for stands in the path: `/kind/number`; the number comes back in a header field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Ask {
+pub(crate) enum Ask {
     /// No bodies.
     None,
     /// A body of so many bytes, which comes back.
@@ -108,7 +108,7 @@ impl AsyncWrite for Tap {
 }
 
 /// Holds a conversation: all of each row at once, one row after the other.
-pub(super) fn record(rows: &[&[Ask]]) -> Vec<Item> {
+pub(crate) fn record(rows: &[&[Ask]]) -> Vec<Item> {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let (client, server) = tokio::io::duplex(4096);
     let log = Arc::new(Mutex::new(Log::new()));
@@ -321,7 +321,7 @@ fn trailers() -> HeaderMap {
 }
 
 /// Every kind, at once and one after the other.
-pub(super) fn everything() -> Vec<Item> {
+pub(crate) fn everything() -> Vec<Item> {
     record(&[
         &[
             Ask::None,
@@ -343,7 +343,7 @@ pub(super) fn everything() -> Vec<Item> {
 }
 
 /// Short, so that everything can be tried on it.
-pub(super) fn short() -> Vec<Item> {
+pub(crate) fn short() -> Vec<Item> {
     record(&[
         &[Ask::Echo(30), Ask::None, Ask::Trailers(20)],
         &[Ask::Interim, Ask::Echo(40)],

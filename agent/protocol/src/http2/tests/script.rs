@@ -6,7 +6,7 @@ use crate::{Application, Body, Boundary, Counters, Direction, Exchange, Limits, 
 
 /// What is delivered to the engine.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Item {
+pub(crate) enum Item {
     Sent(Sent),
     Passed(Direction, u64, Nanos),
     Finish(Direction, Option<u64>),
@@ -14,38 +14,38 @@ pub(super) enum Item {
 
 /// Bytes that one side sent at one time.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Sent {
-    pub(super) direction: Direction,
-    pub(super) offset: u64,
-    pub(super) time: Nanos,
-    pub(super) data: Vec<u8>,
+pub(crate) struct Sent {
+    pub(crate) direction: Direction,
+    pub(crate) offset: u64,
+    pub(crate) time: Nanos,
+    pub(crate) data: Vec<u8>,
 }
 
 /// Builds a conversation in its true order.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Script {
-    pub(super) items: Vec<Item>,
+pub(crate) struct Script {
+    pub(crate) items: Vec<Item>,
     offsets: [u64; 2],
     time: Nanos,
 }
 
 impl Script {
     /// Both sides have said what they begin with.
-    pub(super) fn begun() -> Self {
+    pub(crate) fn begun() -> Self {
         Self::default()
             .client(concat(&[PREFACE.to_vec(), settings(&[])]))
             .server(settings(&[]))
     }
 
-    pub(super) fn client(self, data: impl AsRef<[u8]>) -> Self {
+    pub(crate) fn client(self, data: impl AsRef<[u8]>) -> Self {
         self.say(Direction::Request, data.as_ref())
     }
 
-    pub(super) fn server(self, data: impl AsRef<[u8]>) -> Self {
+    pub(crate) fn server(self, data: impl AsRef<[u8]>) -> Self {
         self.say(Direction::Response, data.as_ref())
     }
 
-    pub(super) fn say(mut self, direction: Direction, data: &[u8]) -> Self {
+    pub(crate) fn say(mut self, direction: Direction, data: &[u8]) -> Self {
         self.time += 10;
         let offset = *self.offset(direction);
         *self.offset(direction) += data.len() as u64;
@@ -58,7 +58,7 @@ impl Script {
         self
     }
 
-    pub(super) fn wait(mut self, nanoseconds: u64) -> Self {
+    pub(crate) fn wait(mut self, nanoseconds: u64) -> Self {
         self.time += nanoseconds;
         self
     }
@@ -68,14 +68,14 @@ impl Script {
     }
 
     /// `len` bytes that are not delivered.
-    pub(super) fn lost(mut self, direction: Direction, len: u64) -> Self {
+    pub(crate) fn lost(mut self, direction: Direction, len: u64) -> Self {
         self.time += 10;
         *self.offset(direction) += len;
         self
     }
 
     /// `len` bytes that are not delivered on purpose.
-    pub(super) fn passed(mut self, direction: Direction, len: u64) -> Self {
+    pub(crate) fn passed(mut self, direction: Direction, len: u64) -> Self {
         self = self.lost(direction, len);
         let until = *self.offset(direction);
         self.items.push(Item::Passed(direction, until, self.time));
@@ -83,7 +83,7 @@ impl Script {
     }
 
     /// Both directions end, with their lengths known.
-    pub(super) fn end(mut self) -> Self {
+    pub(crate) fn end(mut self) -> Self {
         for direction in [Direction::Request, Direction::Response] {
             let offset = *self.offset(direction);
             self.items.push(Item::Finish(direction, Some(offset)));
@@ -91,16 +91,16 @@ impl Script {
         self
     }
 
-    pub(super) fn play(&self) -> Played {
+    pub(crate) fn play(&self) -> Played {
         play(&self.items, Limits::default(), Start::Fresh)
     }
 
-    pub(super) fn play_with(&self, limits: Limits) -> Played {
+    pub(crate) fn play_with(&self, limits: Limits) -> Played {
         play(&self.items, limits, Start::Fresh)
     }
 
     /// What came out before the connection was closed.
-    pub(super) fn early(&self) -> Vec<String> {
+    pub(crate) fn early(&self) -> Vec<String> {
         let mut connection = Connection::new(Limits::default(), Start::Fresh);
         for item in &self.items {
             deliver(&mut connection, item);
@@ -113,13 +113,13 @@ impl Script {
 
 /// What came out.
 #[derive(Debug)]
-pub(super) struct Played {
-    pub(super) exchanges: Vec<Exchange>,
-    pub(super) counters: Counters,
-    pub(super) connection: Connection,
+pub(crate) struct Played {
+    pub(crate) exchanges: Vec<Exchange>,
+    pub(crate) counters: Counters,
+    pub(crate) connection: Connection,
 }
 
-pub(super) fn deliver(connection: &mut Connection, item: &Item) {
+pub(crate) fn deliver(connection: &mut Connection, item: &Item) {
     match item {
         Item::Sent(sent) => {
             connection.segment(
@@ -136,11 +136,11 @@ pub(super) fn deliver(connection: &mut Connection, item: &Item) {
 }
 
 /// Delivers the items and closes the connection.
-pub(super) fn play(items: &[Item], limits: Limits, start: Start) -> Played {
+pub(crate) fn play(items: &[Item], limits: Limits, start: Start) -> Played {
     play_on(Connection::new(limits, start), items)
 }
 
-pub(super) fn play_on(mut connection: Connection, items: &[Item]) -> Played {
+pub(crate) fn play_on(mut connection: Connection, items: &[Item]) -> Played {
     let mut exchanges = Vec::new();
     for item in items {
         deliver(&mut connection, item);
@@ -158,14 +158,14 @@ pub(super) fn play_on(mut connection: Connection, items: &[Item]) -> Played {
 
 impl Played {
     /// One line an exchange: see [`line`].
-    pub(super) fn lines(&self) -> Vec<String> {
+    pub(crate) fn lines(&self) -> Vec<String> {
         self.exchanges.iter().map(line).collect()
     }
 }
 
 /// `stream METHOD target > status`, each followed by its body as `wire/decoded bytes` and trailers as `+n` where there are any, and by
 /// unknown fields as `?n`; then flags.
-pub(super) fn line(exchange: &Exchange) -> String {
+pub(crate) fn line(exchange: &Exchange) -> String {
     let Exchange {
         request,
         response,

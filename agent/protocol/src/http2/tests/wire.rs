@@ -1,17 +1,17 @@
 //! Frames made by hand.
 
 /// The client's preface.
-pub(super) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+pub(crate) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-pub(super) const END_STREAM: u8 = 0x1;
-pub(super) const ACK: u8 = 0x1;
-pub(super) const END_HEADERS: u8 = 0x4;
-pub(super) const PADDED: u8 = 0x8;
-pub(super) const PRIORITY: u8 = 0x20;
+pub(crate) const END_STREAM: u8 = 0x1;
+pub(crate) const ACK: u8 = 0x1;
+pub(crate) const END_HEADERS: u8 = 0x4;
+pub(crate) const PADDED: u8 = 0x8;
+pub(crate) const PRIORITY: u8 = 0x20;
 /// Of a message without a body.
-pub(super) const WHOLE: u8 = END_STREAM | END_HEADERS;
+pub(crate) const WHOLE: u8 = END_STREAM | END_HEADERS;
 
-pub(super) fn frame(kind: u8, flags: u8, stream: u32, payload: impl AsRef<[u8]>) -> Vec<u8> {
+pub(crate) fn frame(kind: u8, flags: u8, stream: u32, payload: impl AsRef<[u8]>) -> Vec<u8> {
     let payload = payload.as_ref();
     let mut frame = (payload.len() as u32).to_be_bytes()[1..].to_vec();
     frame.extend([kind, flags]);
@@ -20,24 +20,24 @@ pub(super) fn frame(kind: u8, flags: u8, stream: u32, payload: impl AsRef<[u8]>)
     frame
 }
 
-pub(super) fn data(flags: u8, stream: u32, content: impl AsRef<[u8]>) -> Vec<u8> {
+pub(crate) fn data(flags: u8, stream: u32, content: impl AsRef<[u8]>) -> Vec<u8> {
     frame(0, flags, stream, content)
 }
 
 /// HEADERS with fields in the form of [`block`].
-pub(super) fn headers(flags: u8, stream: u32, fields: &str) -> Vec<u8> {
+pub(crate) fn headers(flags: u8, stream: u32, fields: &str) -> Vec<u8> {
     frame(1, flags, stream, block(fields))
 }
 
-pub(super) fn continuation(flags: u8, stream: u32, fragment: &[u8]) -> Vec<u8> {
+pub(crate) fn continuation(flags: u8, stream: u32, fragment: &[u8]) -> Vec<u8> {
     frame(9, flags, stream, fragment)
 }
 
-pub(super) fn reset(stream: u32, code: u32) -> Vec<u8> {
+pub(crate) fn reset(stream: u32, code: u32) -> Vec<u8> {
     frame(3, 0, stream, code.to_be_bytes())
 }
 
-pub(super) fn settings(values: &[(u16, u32)]) -> Vec<u8> {
+pub(crate) fn settings(values: &[(u16, u32)]) -> Vec<u8> {
     let mut payload = Vec::new();
     for (name, value) in values {
         payload.extend(name.to_be_bytes());
@@ -46,25 +46,25 @@ pub(super) fn settings(values: &[(u16, u32)]) -> Vec<u8> {
     frame(4, 0, 0, payload)
 }
 
-pub(super) fn promise(stream: u32, promised: u32, fields: &str) -> Vec<u8> {
+pub(crate) fn promise(stream: u32, promised: u32, fields: &str) -> Vec<u8> {
     let mut payload = promised.to_be_bytes().to_vec();
     payload.extend(block(fields));
     frame(5, END_HEADERS, stream, payload)
 }
 
-pub(super) fn goaway(last: u32) -> Vec<u8> {
+pub(crate) fn goaway(last: u32) -> Vec<u8> {
     let mut payload = last.to_be_bytes().to_vec();
     payload.extend([0; 4]);
     payload.extend(b"bye");
     frame(7, 0, 0, payload)
 }
 
-pub(super) fn window(stream: u32) -> Vec<u8> {
+pub(crate) fn window(stream: u32) -> Vec<u8> {
     frame(8, 0, stream, 1000_u32.to_be_bytes())
 }
 
 /// A header block of `name=value` fields between `|`; `+name=value` goes into the table, `#62` refers to it.
-pub(super) fn block(fields: &str) -> Vec<u8> {
+pub(crate) fn block(fields: &str) -> Vec<u8> {
     let mut block = Vec::new();
     for field in fields.split('|').filter(|field| !field.is_empty()) {
         if let Some(index) = field.strip_prefix('#') {
@@ -101,14 +101,14 @@ fn integer(out: &mut Vec<u8>, value: usize) {
 }
 
 /// Fields of a request.
-pub(super) fn get(path: &str) -> String {
+pub(crate) fn get(path: &str) -> String {
     format!(":method=GET|:scheme=http|:authority=a|:path={path}")
 }
 
-pub(super) fn post(path: &str) -> String {
+pub(crate) fn post(path: &str) -> String {
     format!(":method=POST|:scheme=http|:authority=a|:path={path}")
 }
 
-pub(super) fn concat(parts: &[Vec<u8>]) -> Vec<u8> {
+pub(crate) fn concat(parts: &[Vec<u8>]) -> Vec<u8> {
     parts.concat()
 }
