@@ -119,6 +119,8 @@ counters! {
     /// Streams beyond `Limits::streams` or `Limits::open_heads_bytes`: a new request brings out the oldest as it is; pushed
     /// requests, and responses that would have to wait for theirs, are dropped.
     streams_beyond_limit,
+    /// Bodies that were read no further because of `Limits::open_bodies_bytes`.
+    bodies_beyond_limit,
     /// RST_STREAM frames of streams that were open.
     streams_reset,
     /// GOAWAY frames.

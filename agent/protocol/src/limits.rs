@@ -25,6 +25,9 @@ pub struct Limits {
     pub header_list_bytes: usize,
     /// HTTP/2: the header lists of all open streams of a connection, bytes counted in the same way.
     pub open_heads_bytes: usize,
+    /// HTTP/2: what the readers of all open streams' bodies keep: captured bytes, windows of content codings. Beyond it
+    /// the largest is decoded no further.
+    pub open_bodies_bytes: usize,
     /// HTTP/2: largest HPACK table kept for a direction, as RFC 7541 4.1 counts it. Of a larger one the oldest entries are
     /// forgotten, and count as unknown.
     pub hpack_table_bytes: usize,
@@ -57,6 +60,7 @@ impl Default for Limits {
             streams: 1024,
             header_list_bytes: 64 << 10,
             open_heads_bytes: 4 << 20,
+            open_bodies_bytes: 32 << 20,
             hpack_table_bytes: 64 << 10,
             inspect_bytes: 16 << 10,
             decode_ratio: 100,

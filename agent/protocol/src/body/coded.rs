@@ -11,6 +11,8 @@ use crate::{Counters, Limits};
 pub(super) struct Coded {
     decoder: Decoder,
     raw: BytesMut,
+    /// Most of them.
+    keep: usize,
     capture: usize,
 }
 
@@ -28,12 +30,13 @@ impl Coded {
         Self {
             decoder: Decoder::new(codings, limits),
             raw: BytesMut::new(),
+            keep: limits.body_bytes,
             capture: limits.body_bytes,
         }
     }
 
     pub(super) fn data(&mut self, data: &[u8], sink: &mut Sink, counters: &mut Counters) {
-        let room = self.capture.saturating_sub(self.raw.len());
+        let room = self.keep.saturating_sub(self.raw.len());
         if room > 0 {
             self.raw.extend_from_slice(data.get(..room).unwrap_or(data));
         }
@@ -71,12 +74,26 @@ impl Coded {
         }
     }
 
+    /// Bytes of memory that it takes, about.
+    pub(super) fn memory_bytes(&self) -> usize {
+        self.raw.len() + self.decoder.memory_bytes()
+    }
+
+    /// Decodes and keeps no more.
+    pub(super) fn give_up(&mut self, sink: &mut Sink, counters: &mut Counters) {
+        self.keep = self.raw.len();
+        if self.decoder.outcome() == Outcome::Running {
+            self.decoder.give_up();
+            self.judge(sink, counters);
+        }
+    }
+
     /// Whether further bytes change nothing.
     pub(super) fn satisfied(&self) -> bool {
         match self.decoder.outcome() {
             Outcome::Running => false,
             Outcome::Ended | Outcome::Enough => true,
-            Outcome::Broken | Outcome::TooLarge | Outcome::WindowTooLarge => self.raw.len() >= self.capture,
+            Outcome::Broken | Outcome::TooLarge | Outcome::WindowTooLarge => self.raw.len() >= self.keep,
         }
     }
 

@@ -210,6 +210,24 @@ impl BodyReader {
         }
     }
 
+    /// Bytes of memory that it takes, about.
+    #[must_use]
+    pub fn memory_bytes(&self) -> usize {
+        self.sink.kept.len() + self.coded.as_ref().map_or(0, |coded| coded.memory_bytes())
+    }
+
+    /// Keeps and decodes no more, for there is no memory for it. Length and, where there is no coding, messages are counted
+    /// still.
+    pub fn give_up(&mut self, counters: &mut Counters) {
+        self.sink.keep = self.sink.kept.len();
+        if let Some(inspection) = &mut self.sink.inspection {
+            inspection.capture = inspection.capture.min(self.sink.keep);
+        }
+        if let Some(coded) = &mut self.coded {
+            coded.give_up(&mut self.sink, counters);
+        }
+    }
+
     /// Bytes of content so far, missing ones included.
     #[must_use]
     pub fn decoded_bytes(&self) -> u64 {

@@ -164,6 +164,20 @@ impl Decoder {
         }
     }
 
+    /// Bytes of memory that it takes, about.
+    pub(crate) fn memory_bytes(&self) -> usize {
+        self.pending.capacity() + self.stages.iter().map(Stage::memory_bytes).sum::<usize>()
+    }
+
+    /// Decodes no further: it takes more memory than there is for it.
+    pub(crate) fn give_up(&mut self) {
+        if self.outcome == Outcome::Running {
+            self.outcome = Outcome::TooLarge;
+            self.stages = Vec::new();
+            self.pending = Vec::new();
+        }
+    }
+
     /// Whether the coded data may end where the input ended.
     pub(crate) fn complete(&self) -> bool {
         self.complete
@@ -182,6 +196,16 @@ impl Stage {
             produced: 0,
             state: StageState::Running,
         }
+    }
+
+    /// Tables and buffers, and of the window what was written to.
+    fn memory_bytes(&self) -> usize {
+        let (fixed, window) = match self.kind {
+            Kind::Gzip(_) | Kind::Deflate(_) => (48 << 10, 0),
+            Kind::Brotli(_) => (64 << 10, 16 << 20),
+            Kind::Zstd(_) => (256 << 10, 8 << 20),
+        };
+        fixed + usize::try_from(self.produced).unwrap_or(usize::MAX).min(window)
     }
 
     fn step(&mut self, input: &[u8], output: &mut [u8]) -> Step {

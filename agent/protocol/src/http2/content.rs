@@ -48,6 +48,21 @@ impl Content {
         }
     }
 
+    /// Bytes of memory that a body's reader takes.
+    pub(super) fn memory_bytes(&self) -> usize {
+        match self {
+            Self::Body(body) => body.memory_bytes(),
+            _ => 0,
+        }
+    }
+
+    /// There is no memory for more of the body.
+    pub(super) fn give_up(&mut self, counters: &mut Counters) {
+        if let Self::Body(body) = self {
+            body.give_up(counters);
+        }
+    }
+
     /// Status code of the first Close frame of a WebSocket.
     pub(super) const fn close_code(&self) -> Option<u16> {
         match self {

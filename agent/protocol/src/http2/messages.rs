@@ -327,6 +327,31 @@ impl Connection {
             };
             answering.data(&held, &mut self.counters);
             stream.answering.note_close(response.last_byte);
+            self.bound_body(id, Direction::Response);
+        }
+    }
+
+    /// Keeps the memory for bodies within its limit, after one was read on: the largest gives its decoder back, so that nobody
+    /// blinds others with a large one; if that is not enough, the one that grew grows no more.
+    fn bound_body(&mut self, id: u32, direction: Direction) {
+        let grew = self.streams.keep_body(id, direction);
+        if grew && self.streams.bodies_bytes > self.limits.open_bodies_bytes {
+            if let Some((id, direction)) = self.streams.largest_body() {
+                self.give_up_body(id, direction);
+            }
+            if self.streams.bodies_bytes > self.limits.open_bodies_bytes {
+                self.give_up_body(id, direction);
+            }
+        }
+    }
+
+    fn give_up_body(&mut self, id: u32, direction: Direction) {
+        if let Some(stream) = self.streams.get(id) {
+            let half = stream.half(direction);
+            half.content.give_up(&mut self.counters);
+            let again = std::mem::replace(&mut half.given_up, true);
+            self.counters.bodies_beyond_limit += u64::from(!again);
+            self.streams.keep_body(id, direction);
         }
     }
 
@@ -347,11 +372,13 @@ impl Connection {
         if stream.half(direction).state != HalfState::Open {
             return;
         }
-        if stream.seen(direction, losses, place.time) {
-            // Bytes before these may be missing.
-            stream.half(direction).content.missing(None, &mut self.counters);
-        }
+        let missed = stream.seen(direction, losses, place.time);
         let half = stream.half(direction);
+        if missed {
+            // Bytes before these may be missing.
+            self.held -= half.content.held();
+            half.content.missing(None, &mut self.counters);
+        }
         half.wire += wire;
         if matches!(half.content, Content::Held(_)) {
             if self.held + content.len() > self.limits.held_bytes {
@@ -366,6 +393,7 @@ impl Connection {
         let half = stream.half(direction);
         half.content.data(content, &mut self.counters);
         half.note_close(place.time);
+        self.bound_body(header.stream, direction);
         if done {
             self.end_stream(direction, header, place.time);
         }

@@ -61,6 +61,10 @@ pub(super) struct Half {
     /// Error code of a RST_STREAM in this direction.
     pub(super) reset: Option<u32>,
     pub(super) content: Content,
+    /// Memory of the content as last counted.
+    pub(super) memory_bytes: usize,
+    /// Whether it is read no further, for want of memory.
+    pub(super) given_up: bool,
     /// Bytes of DATA frames.
     pub(super) wire: u64,
     pub(super) trailers: Vec<Header>,
@@ -86,6 +90,8 @@ impl Half {
             state: HalfState::Open,
             reset: None,
             content: Content::None,
+            memory_bytes: 0,
+            given_up: false,
             wire: 0,
             trailers: Vec::new(),
             losses,

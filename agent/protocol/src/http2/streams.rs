@@ -28,6 +28,8 @@ pub(super) struct Streams {
     pub(super) lingering: VecDeque<Lingering>,
     /// Bytes of the header lists of all.
     pub(super) heads_bytes: usize,
+    /// Memory of the readers of bodies of all.
+    pub(super) bodies_bytes: usize,
     /// Some of them in the order in which room is made; some may be gone.
     oldest: VecDeque<u32>,
     /// Highest that a request was seen of, the client's and the server's (pushed).
@@ -81,7 +83,34 @@ impl Streams {
         self.waits_no_more(id);
         let stream = self.map.remove(&id)?;
         self.heads_bytes -= stream.heads_bytes;
+        self.bodies_bytes -= stream.sending.memory_bytes + stream.answering.memory_bytes;
         Some(stream)
+    }
+
+    /// Counts the memory of a body anew. Whether it grew.
+    pub(super) fn keep_body(&mut self, id: u32, direction: Direction) -> bool {
+        let Some(stream) = self.map.get_mut(&id) else {
+            return false;
+        };
+        let half = stream.half(direction);
+        let before = std::mem::replace(&mut half.memory_bytes, half.content.memory_bytes());
+        self.bodies_bytes = self.bodies_bytes - before + half.memory_bytes;
+        half.memory_bytes > before
+    }
+
+    /// The body that takes most memory, of those that were not given up.
+    pub(super) fn largest_body(&self) -> Option<(u32, Direction)> {
+        let bodies = self.map.values().flat_map(|stream| {
+            [
+                (&stream.sending, Direction::Request),
+                (&stream.answering, Direction::Response),
+            ]
+            .map(|(half, direction)| (half, stream.id, direction))
+        });
+        bodies
+            .filter(|(half, ..)| !half.given_up)
+            .max_by_key(|&(half, id, direction)| (half.memory_bytes, id, direction == Direction::Response))
+            .map(|(_, id, direction)| (id, direction))
     }
 
     /// The stream keeps a header list of that many bytes.
