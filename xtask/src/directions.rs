@@ -20,6 +20,18 @@ const ALLOWED: &[(&str, &[&str])] = &[
         &["agent-common", "catalog", "detect", "policy", "protocol", "wire"],
     ),
     ("eastwatch-collector", &["catalog", "policy", "wire"]),
+    (
+        "fuzz",
+        &[
+            "agent-common",
+            "catalog",
+            "detect",
+            "eastwatch-agent",
+            "policy",
+            "protocol",
+            "wire",
+        ],
+    ),
     ("policy", &[]),
     ("protocol", &[]),
     ("wire", &[]),

@@ -9,6 +9,7 @@ mod daemons;
 mod demo;
 mod deny;
 mod directions;
+mod fuzz;
 mod licences;
 mod metadata;
 mod preflight;
@@ -54,6 +55,8 @@ enum Verb {
     Test(test::Arguments),
     /// Measure what Eastwatch costs: eBPF programs, a web server under load, memory, the crates' benchmarks.
     Bench(bench::Arguments),
+    /// Search for inputs that break a parser, for a bounded time; what was found before is run by `test`.
+    Fuzz(fuzz::Arguments),
     /// Write golden files anew instead of comparing with them.
     Bless,
     /// Check licences, bans and sources with cargo-deny.
@@ -79,6 +82,7 @@ fn dispatch(verb: Verb) -> Result<()> {
         Verb::Demo(arguments) => demo::run(&workspace, &arguments),
         Verb::Test(arguments) => test::run(&workspace, &arguments),
         Verb::Bench(arguments) => bench::run(&workspace, &arguments),
+        Verb::Fuzz(arguments) => fuzz::run(&workspace, &arguments),
         Verb::Bless => test::bless(&workspace),
         Verb::Deny => deny::run(&workspace),
         Verb::Build { release } => build::run(&workspace, Profile::of(release)),

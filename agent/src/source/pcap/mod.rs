@@ -75,6 +75,21 @@ impl Source {
         }
     }
 
+    /// Reads a capture that is not in a file of its own; `name` stands for it in errors.
+    ///
+    /// # Errors
+    /// It does not begin as a capture does.
+    pub fn from_reader(
+        name: PathBuf,
+        reader: impl std::io::Read + Send + 'static,
+        limits: Limits,
+    ) -> Result<Self, Error> {
+        let mut source = Self::new([], limits);
+        let opened = Input::new(reader).map_err(|error| (0, Cause::Open(error)));
+        source.begin(name, opened)?;
+        Ok(source)
+    }
+
     /// Reads a packet; the events that follow from it go to `out`. False after the last one: all connections are closed then.
     ///
     /// # Errors
@@ -123,8 +138,12 @@ impl Source {
     }
 
     fn open(&mut self, path: PathBuf) -> Result<(), Error> {
-        self.counters.files += 1;
         let opened = Input::open(&path, Arc::clone(&self.read)).map_err(|error| (0, Cause::Open(error)));
+        self.begin(path, opened)
+    }
+
+    fn begin(&mut self, path: PathBuf, opened: Result<Input, (u64, Cause)>) -> Result<(), Error> {
+        self.counters.files += 1;
         match opened.and_then(Capture::new) {
             Ok(capture) => {
                 self.open = Some((path, capture, 0));
