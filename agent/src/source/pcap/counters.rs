@@ -27,6 +27,8 @@ counters! {
     files,
     /// Files not read, or not to their end.
     files_broken,
+    /// Files that do not continue the one before: what is open is ended between them.
+    files_apart,
     /// Packets.
     packets,
     /// Packets of a link type that is not known.
@@ -59,7 +61,7 @@ counters! {
     connections,
     /// Of them, those whose begin is not in the capture.
     connections_late,
-    /// Connections beyond the limit: the one that was quiet for longest is given up for them.
+    /// Connections given up because there were too many.
     connections_evicted,
     /// Connections ended because nothing was heard of them for the idle time.
     connections_idle,

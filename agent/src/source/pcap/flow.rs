@@ -18,6 +18,8 @@ pub const GRACE_PACKETS: u64 = 16;
 pub const PATIENCE_NS: u64 = 10_000_000_000;
 /// Packets after which a connection whose begin is not in the capture is taken as it is.
 pub const JOIN_PACKETS: u64 = 8;
+/// How far from the sender's place a reset is believed, bytes.
+const RESET_WINDOW: u64 = 1 << 20;
 /// Ports from here on are what systems give to clients.
 const CLIENT_PORTS: u16 = 32768;
 
@@ -88,6 +90,8 @@ pub struct Flow {
     turn: Option<usize>,
     packets: u64,
     begun_ns: u64,
+    /// What waits here, as far as it was added to what waits everywhere.
+    accounted: usize,
 }
 
 const fn other(end: usize) -> usize {
@@ -110,6 +114,7 @@ impl Flow {
             turn: None,
             packets: 0,
             begun_ns: now_ns,
+            accounted: 0,
         }
     }
 
@@ -123,8 +128,15 @@ impl Flow {
         if end == 0 { low } else { high }
     }
 
-    fn held_bytes(&self) -> usize {
-        self.streams.iter().map(Stream::held_bytes).sum()
+    fn syn_of(&self, end: usize) -> Option<u32> {
+        self.syn.get(end).copied().flatten()
+    }
+
+    /// Adds what waits here to what waits everywhere.
+    fn account(&mut self, held_bytes: &mut usize) {
+        let now: usize = self.streams.iter().map(Stream::held_bytes).sum();
+        let before = std::mem::replace(&mut self.accounted, now);
+        *held_bytes = (*held_bytes + now).saturating_sub(before);
     }
 
     /// Whether it is over.
@@ -156,16 +168,19 @@ impl Flow {
                     self.end(segment.time_ns, env);
                 }
             }
-            Phase::Ended => env.counters.segments_after_end += 1,
+            Phase::Ended => env.counters.segments_after_end += u64::from(segment.length > 0 || segment.fin),
         }
         Belongs::Yes
     }
 
     fn read<O: FnMut(&Event<'_>)>(&mut self, from: usize, segment: &Segment<'_>, env: &mut Env<'_, O>) {
-        let held_before = self.held_bytes();
         if segment.reset {
-            env.counters.resets += 1;
-            self.end(segment.time_ns, env);
+            if self.is_reset(from, segment) {
+                env.counters.resets += 1;
+                self.end(segment.time_ns, env);
+            } else {
+                env.counters.segments_misplaced += 1;
+            }
         } else {
             if let Some(acknowledged) = segment.acknowledged {
                 self.acknowledge(other(from), acknowledged, env.now_ns);
@@ -181,16 +196,20 @@ impl Flow {
                 self.end(segment.time_ns, env);
             }
         }
-        *env.held_bytes = (*env.held_bytes + self.held_bytes()).saturating_sub(held_before);
+        self.account(env.held_bytes);
     }
 
     /// A SYN: the begin of this connection, or of the next one.
     fn synchronise(&mut self, from: usize, segment: &Segment<'_>) -> Belongs {
-        let known = self.syn.get(from).copied().flatten();
-        if known == Some(segment.sequence) {
+        let known = self.syn_of(from);
+        let answers = segment
+            .acknowledged
+            .is_some_and(|acknowledged| self.syn_of(other(from)) == Some(acknowledged.wrapping_sub(1)));
+        let stream = self.stream_of(from);
+        let begins = stream.began() == Some(stream.place(segment.sequence.wrapping_add(1)));
+        if known == Some(segment.sequence) || (self.phase != Phase::Joining && (answers || begins)) {
             return Belongs::Yes;
         }
-        // Of a connection that was joined late the SYN may have been captured after the first bytes, but not much later.
         if known.is_some() || self.phase != Phase::Joining {
             return Belongs::ToNext;
         }
@@ -198,7 +217,7 @@ impl Flow {
         if let Some(acknowledged) = segment.acknowledged {
             self.client = Some((other(from), Sure::Yes));
             let expected = acknowledged.wrapping_sub(1);
-            if self.syn.get(other(from)).copied().flatten().is_none() {
+            if self.syn_of(other(from)).is_none() {
                 self.synchronised(other(from), expected);
             }
         } else {
@@ -216,6 +235,21 @@ impl Flow {
         stream.begin(place);
     }
 
+    /// Whether a reset is meant for this connection (RFC 9293 3.5.2): its place is near the sender's, or it answers what the other end sent.
+    fn is_reset(&self, from: usize, segment: &Segment<'_>) -> bool {
+        let near = |end: usize, sequence: u32| {
+            let stream = self.stream_of(end);
+            let place = stream.place(sequence);
+            stream
+                .next()
+                .is_none_or(|next| place.abs_diff(next) <= RESET_WINDOW)
+        };
+        near(from, segment.sequence)
+            || segment
+                .acknowledged
+                .is_some_and(|acknowledged| near(other(from), acknowledged))
+    }
+
     /// The other end has everything of this end's stream up to here.
     fn acknowledge(&mut self, end: usize, acknowledged: u32, now_ns: u64) {
         let stream = self.stream(end);
@@ -224,34 +258,38 @@ impl Flow {
         self.watch(end, now_ns);
     }
 
-    /// Notes until when to wait for what is missing.
+    /// Notes whether anything is missing at a stream's place, and until when to wait for it.
     fn watch(&mut self, end: usize, now_ns: u64) {
         let packets = self.packets;
         let stream = self.stream(end);
-        if !stream.begun() || stream.is_quiet() {
-            return;
-        }
-        let hole = if stream.is_acknowledged() {
-            Hole {
-                deadline_ns: now_ns.saturating_add(GRACE_NS),
-                deadline_packets: packets + GRACE_PACKETS,
-            }
-        } else if stream.held_bytes() > 0 {
-            Hole {
+        let before = stream.hole;
+        stream.hole = if stream.is_quiet() || !stream.begun() {
+            None
+        } else if stream.missing(false).is_some() {
+            let deadline_ns = now_ns.saturating_add(GRACE_NS);
+            let deadline_packets = packets + GRACE_PACKETS;
+            Some(Hole {
+                acknowledged: true,
+                deadline_ns: before.map_or(deadline_ns, |hole| hole.deadline_ns.min(deadline_ns)),
+                deadline_packets: before.map_or(deadline_packets, |hole| {
+                    hole.deadline_packets.min(deadline_packets)
+                }),
+            })
+        } else if stream.missing(true).is_some() {
+            before.filter(|hole| !hole.acknowledged).or(Some(Hole {
+                acknowledged: false,
                 deadline_ns: now_ns.saturating_add(PATIENCE_NS),
                 deadline_packets: u64::MAX,
-            }
+            }))
         } else {
-            return;
+            None
         };
-        let known = stream.hole.get_or_insert(hole);
-        known.deadline_ns = known.deadline_ns.min(hole.deadline_ns);
-        known.deadline_packets = known.deadline_packets.min(hole.deadline_packets);
     }
 
     fn bytes<O: FnMut(&Event<'_>)>(&mut self, from: usize, segment: &Segment<'_>, env: &mut Env<'_, O>) {
         let joining = self.phase == Phase::Joining;
         let packets = self.packets;
+        let waits = self.waits(from);
         let stream = self.stream(from);
         let piece = Piece {
             place: stream.place(segment.sequence.wrapping_add(u32::from(segment.syn))),
@@ -277,10 +315,14 @@ impl Flow {
                     env.counters.retransmissions += 1;
                     env.counters.retransmitted_bytes += u64::from(piece.length);
                 }
-                Lies::Next if !joining => {
+                // What waits and came before this is not overwritten by it.
+                Lies::Next if !joining && stream.held_bytes() == 0 && !waits => {
                     let next = stream.next().unwrap_or(piece.place);
                     env.counters.retransmitted_bytes += next - piece.place;
                     self.deliver_next(from, &piece.part(next, u64::MAX), env);
+                    if self.stream(other(from)).held_bytes() > 0 {
+                        self.drain(env);
+                    }
                 }
                 Lies::Next | Lies::Ahead => {
                     let kept = stream.hold(&piece, packets);
@@ -288,6 +330,10 @@ impl Flow {
                     env.counters.retransmissions += u64::from(kept.bytes == 0);
                     env.counters.retransmitted_bytes += u64::from(piece.length) - kept.bytes;
                     env.counters.overlaps_conflicting += u64::from(kept.conflict);
+                    if !joining {
+                        self.watch(from, env.now_ns);
+                        self.drain(env);
+                    }
                 }
             }
         }
@@ -301,13 +347,18 @@ impl Flow {
         }
     }
 
-    /// Passes on a piece that continues the stream, and what waited for it.
+    /// Passes on a piece that continues the stream.
     fn deliver_next<O: FnMut(&Event<'_>)>(&mut self, from: usize, piece: &Piece<'_>, env: &mut Env<'_, O>) {
         self.deliver(from, piece, env);
         self.stream(from).advance(piece.end());
-        if self.stream(from).held_bytes() > 0 {
-            self.drain(env);
-        }
+        self.watch(from, env.now_ns);
+    }
+
+    /// Whether a stream waits for what is missing in the other one. The other end has that already and may be answering it: passed on
+    /// before it, the answer would seem to belong to something else.
+    fn waits(&self, end: usize) -> bool {
+        let hole = self.stream_of(other(end)).hole;
+        hole.is_some_and(|hole| hole.acknowledged)
     }
 
     /// Passes on whatever need not wait, in the order in which it came.
@@ -315,7 +366,7 @@ impl Flow {
         loop {
             let arrival = |end: usize| {
                 let stream = self.stream_of(end);
-                let next = stream.next()?;
+                let next = stream.next().filter(|_| !self.waits(end))?;
                 let held = stream.first_held().filter(|held| held.place <= next)?;
                 Some((held.arrival, end))
             };
@@ -327,26 +378,25 @@ impl Flow {
             };
             let piece = held.piece();
             if let Some(next) = self.stream_of(end).next().filter(|next| *next < piece.end()) {
-                self.deliver(end, &piece.part(next, u64::MAX), env);
-                self.stream(end).advance(piece.end());
+                self.deliver_next(end, &piece.part(next, u64::MAX), env);
             }
-            self.watch(end, env.now_ns);
         }
     }
 
     /// Gives up what is missing when too much waits for it.
     fn make_room<O: FnMut(&Event<'_>)>(&mut self, end: usize, env: &mut Env<'_, O>) {
-        if self.phase == Phase::Joining && self.stream(end).is_full() {
-            self.try_join(true, env);
-        }
-        let full = |flow: &Self, env: &Env<'_, O>| {
-            let stream = flow.stream_of(end);
-            stream.held_bytes() > 0
-                && (stream.is_full() || *env.held_bytes + stream.held_bytes() > env.held_bytes_max)
-        };
-        while full(self, env) {
-            env.counters.gaps_by_limit += 1;
-            if !self.lose(end, true, env) {
+        loop {
+            self.account(env.held_bytes);
+            let stream = self.stream_of(end);
+            let full = stream.is_full() || *env.held_bytes > env.held_bytes_max;
+            if !full || stream.first_held().is_none() {
+                return;
+            }
+            if self.phase == Phase::Joining {
+                self.try_join(true, env);
+            } else if self.lose(end, true, env) || self.lose(other(end), true, env) {
+                env.counters.gaps_by_limit += 1;
+            } else {
                 return;
             }
         }
@@ -358,9 +408,7 @@ impl Flow {
                 if env.now_ns < hole.deadline_ns && self.packets < hole.deadline_packets {
                     break;
                 }
-                let stream = self.stream(end);
-                stream.hole = None;
-                let at_last = !stream.is_acknowledged();
+                let at_last = !hole.acknowledged;
                 if !self.lose(end, at_last, env) {
                     break;
                 }
@@ -368,10 +416,13 @@ impl Flow {
         }
     }
 
-    /// What is missing at a stream's place is lost. False when nothing is missing.
+    /// What is missing at a stream's place is lost. False when nothing is missing; nothing waits for it any more then.
     fn lose<O: FnMut(&Event<'_>)>(&mut self, end: usize, at_last: bool, env: &mut Env<'_, O>) -> bool {
         let stream = self.stream(end);
         let (Some(next), Some(until)) = (stream.next(), stream.missing(at_last)) else {
+            if stream.hole.take().is_some() {
+                self.drain(env);
+            }
             return false;
         };
         env.counters.gaps += 1;
@@ -384,25 +435,15 @@ impl Flow {
         };
         self.emit(end, &missing, chunk_flags::FAULT, env);
         self.stream(end).advance(missing.end());
-        self.drain(env);
         self.watch(end, env.now_ns);
+        self.drain(env);
         true
     }
 
     /// Begins to read once it is known where the streams begin and who is the client; with `now`, as well as can be told.
     fn try_join<O: FnMut(&Event<'_>)>(&mut self, now: bool, env: &mut Env<'_, O>) {
-        let from_begin = self.syn.iter().any(Option::is_some);
-        if from_begin {
-            // The other end's first acknowledgement tells where the stream begins of an end that is not heard.
-            for end in [0, 1] {
-                let stream = self.stream(end);
-                if let Some(first) = stream.first_known().filter(|_| !stream.begun()) {
-                    stream.begin(first);
-                }
-            }
-        }
         let waited = self.packets >= JOIN_PACKETS || env.now_ns.saturating_sub(self.begun_ns) >= GRACE_NS;
-        let known = from_begin && self.streams.iter().all(Stream::begun);
+        let known = self.streams.iter().all(Stream::begun);
         if !known && !waited && !now {
             return;
         }
@@ -410,6 +451,7 @@ impl Flow {
         if silent && !known {
             return;
         }
+        // Of an end that is not heard the other one's first acknowledgement tells where its stream begins.
         for end in [0, 1] {
             let stream = self.stream(end);
             if let Some(first) = stream.first_known().filter(|_| !stream.begun()) {
@@ -420,10 +462,10 @@ impl Flow {
             self.client = Some(self.client_by_bytes().unwrap_or_else(|| self.client_by_ports()));
         }
         self.phase = Phase::Open;
-        self.drain(env);
         for end in [0, 1] {
             self.watch(end, env.now_ns);
         }
+        self.drain(env);
     }
 
     fn client_by_bytes(&self) -> Option<(usize, Sure)> {
@@ -444,6 +486,18 @@ impl Flow {
         (usize::from(high > low), Sure::Guess)
     }
 
+    /// The ports said who is the client; a start line knows better.
+    fn reconsider<O: FnMut(&Event<'_>)>(&mut self, from: usize, piece: &Piece<'_>, env: &mut Env<'_, O>) {
+        if let Some((guess, Sure::Guess)) = self.client
+            && let Some(client) = client_said(from, piece.data)
+        {
+            if client != guess {
+                self.close(piece.time_ns, env);
+            }
+            self.client = Some((client, Sure::Yes));
+        }
+    }
+
     fn announce<O: FnMut(&Event<'_>)>(&mut self, time_ns: u64, env: &mut Env<'_, O>) {
         let Some((client, _)) = self.client else {
             return;
@@ -452,20 +506,13 @@ impl Flow {
         env.counters.connections += 1;
         let [low, high] = self.ends;
         let (remote, local) = if client == 0 { (low, high) } else { (high, low) };
-        let begin = |end: usize| {
-            self.syn
-                .get(end)
-                .copied()
-                .flatten()
-                .map(|syn| syn.wrapping_add(1))
-        };
-        let base = self.syn.iter().any(Option::is_some).then(|| {
-            [client, other(client)].map(|end| {
-                begin(end)
-                    .or_else(|| self.stream_of(end).next().map(|next| next as u32))
-                    .unwrap_or_default()
-            })
-        });
+        // Both begins must be known: an end whose handshake was not seen may have been heard in the middle.
+        let handshake = self.syn.iter().any(Option::is_some);
+        let begin = |end: usize| self.stream_of(end).began().map(|place| place as u32);
+        let base = begin(client)
+            .zip(begin(other(client)))
+            .filter(|_| handshake)
+            .map(|(client, server)| [client, server]);
         env.counters.connections_late += u64::from(base.is_none());
         (env.out)(&Event::Open(Open {
             connection: self.id,
@@ -499,6 +546,7 @@ impl Flow {
         flags: u8,
         env: &mut Env<'_, O>,
     ) {
+        self.reconsider(from, piece, env);
         if !self.announced {
             self.announce(piece.time_ns, env);
         }
@@ -529,43 +577,48 @@ impl Flow {
             self.try_join(true, env);
         }
         if self.phase == Phase::Open {
-            for end in [0, 1] {
-                while self.lose(end, true, env) {}
-            }
+            while self.lose(0, true, env) || self.lose(1, true, env) {}
         }
         self.phase = Phase::Ended;
-        if let Some((client, _)) = self.client.filter(|_| self.announced) {
-            let end =
-                [client, other(client)].map(|end| self.stream_of(end).next().map_or(0, |next| next as u32));
-            (env.out)(&Event::Close(Close {
-                connection: self.id,
-                time_ns,
-                end,
-                unread: 0,
-            }));
-        }
+        self.close(time_ns, env);
         self.streams = [Stream::default(), Stream::default()];
+        self.account(env.held_bytes);
+    }
+
+    /// Tells the tracker that it has ended.
+    fn close<O: FnMut(&Event<'_>)>(&mut self, time_ns: u64, env: &mut Env<'_, O>) {
+        let Some((client, _)) = self.client.filter(|_| self.announced) else {
+            return;
+        };
+        self.announced = false;
+        self.turn = None;
+        let end = [client, other(client)].map(|end| self.stream_of(end).next().map_or(0, |next| next as u32));
+        (env.out)(&Event::Close(Close {
+            connection: self.id,
+            time_ns,
+            end,
+            unread: 0,
+        }));
     }
 
     /// Nobody wants to hear of it.
     pub fn ignore(&mut self, held_bytes: &mut usize) {
         if let Phase::Joining | Phase::Open = self.phase {
-            *held_bytes = held_bytes.saturating_sub(self.held_bytes());
             self.streams = [Stream::default(), Stream::default()];
+            self.account(held_bytes);
             self.phase = Phase::Ignored;
         }
     }
 
     /// Time has passed without a packet.
     pub fn tick<O: FnMut(&Event<'_>)>(&mut self, env: &mut Env<'_, O>) {
-        let held_before = self.held_bytes();
         if self.phase == Phase::Joining {
             self.try_join(false, env);
         }
         if self.phase == Phase::Open {
             self.lose_overdue(env);
         }
-        *env.held_bytes = (*env.held_bytes + self.held_bytes()).saturating_sub(held_before);
+        self.account(env.held_bytes);
     }
 
     /// When something is to be done if no packet comes, its end apart.

@@ -48,6 +48,11 @@ use crate::tracker::Order;
 /// Longest packet that is believed, bytes: four times what tcpdump captures at most.
 pub const PACKET_BYTES_MAX: usize = 1 << 20;
 
+/// Most time between the last packet of a file and the first of the one that continues it, nanoseconds.
+const PAUSE_NS: u64 = 60_000_000_000;
+/// The latter may be so much earlier, nanoseconds: packets are not captured in the order of their times.
+const DISORDER_NS: u64 = 1_000_000_000;
+
 /// See the module's description.
 pub struct Source {
     files: VecDeque<PathBuf>,
@@ -61,7 +66,8 @@ pub struct Source {
 }
 
 impl Source {
-    /// Reads these files one after the other; `-` is the standard input. They are opened when their turn has come.
+    /// Reads these files one after the other; `-` is the standard input. They are opened when their turn has come. Connections go on
+    /// from a file to the next if that continues it: its first packet is not earlier, and at most a minute later.
     #[must_use]
     pub fn new(files: impl IntoIterator<Item = PathBuf>, limits: Limits) -> Self {
         Self {
@@ -110,6 +116,10 @@ impl Source {
             };
             match capture.next() {
                 Ok(Some(frame)) => {
+                    if *packets == 0 && !continues(self.table.clock_ns(), frame.time_ns) {
+                        self.counters.files_apart += 1;
+                        self.table.restart(&mut self.counters, out);
+                    }
                     *packets += 1;
                     self.counters.packets += 1;
                     packet(
@@ -199,6 +209,12 @@ impl Source {
     pub const fn counters(&self) -> &Counters {
         &self.counters
     }
+}
+
+/// Whether a file whose first packet has this time continues those before it, as the files of a capture that is written to several do.
+const fn continues(clock_ns: u64, time_ns: u64) -> bool {
+    clock_ns == 0
+        || (time_ns >= clock_ns.saturating_sub(DISORDER_NS) && time_ns <= clock_ns.saturating_add(PAUSE_NS))
 }
 
 fn packet<O: FnMut(&Event<'_>)>(

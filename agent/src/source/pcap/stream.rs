@@ -84,6 +84,8 @@ impl Held {
 /// What is missing at the stream's place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Hole {
+    /// The other end has it.
+    pub acknowledged: bool,
     /// Lost when the packets' clock says this.
     pub deadline_ns: u64,
     /// Lost when the connection has had so many packets.
@@ -115,12 +117,13 @@ pub struct Kept {
 /// See the module's description.
 #[derive(Debug, Default)]
 pub struct Stream {
-    /// The place that is next. While `begun` is false: any place near the first one.
+    /// The place that is next. While it has not begun: any place near the first one.
     next: Option<u64>,
-    begun: bool,
+    /// Where the stream begins, as far as it is told.
+    began: Option<u64>,
     held: BTreeMap<u64, Held>,
     held_bytes: usize,
-    /// Highest place that the other end says it has everything before, and the first such.
+    /// Highest place that the other end says it has everything before, and the lowest such.
     acknowledged: u64,
     acknowledged_first: Option<u64>,
     /// Place after the last byte.
@@ -144,7 +147,7 @@ impl Stream {
     /// The stream begins here.
     pub fn begin(&mut self, place: u64) {
         self.next = Some(place);
-        self.begun = true;
+        self.began = Some(place);
         // What lies before is not part of it.
         self.held_bytes = 0;
         for held in std::mem::take(&mut self.held).into_values() {
@@ -159,12 +162,17 @@ impl Stream {
 
     /// Whether the stream's begin is known.
     pub const fn begun(&self) -> bool {
-        self.begun
+        self.began.is_some()
+    }
+
+    /// Where the stream begins; `None` before that is known.
+    pub const fn began(&self) -> Option<u64> {
+        self.began
     }
 
     /// The place that is next; `None` before the begin is known.
     pub fn next(&self) -> Option<u64> {
-        self.next.filter(|_| self.begun)
+        self.next.filter(|_| self.begun())
     }
 
     /// Where a piece lies.
@@ -175,7 +183,7 @@ impl Stream {
         let beyond_end = self.end.is_some_and(|end| piece.end() > end);
         if piece.place.abs_diff(next) > WINDOW_MAX || beyond_end {
             Lies::Elsewhere
-        } else if !self.begun || piece.place > next {
+        } else if !self.begun() || piece.place > next {
             Lies::Ahead
         } else if piece.end() > next {
             Lies::Next
@@ -278,7 +286,8 @@ impl Stream {
         let near = self.next.is_none_or(|next| place.abs_diff(next) <= WINDOW_MAX);
         if near {
             self.acknowledged = self.acknowledged.max(place);
-            self.acknowledged_first.get_or_insert(place);
+            let first = self.acknowledged_first.get_or_insert(place);
+            *first = place.min(*first);
             self.next.get_or_insert(place);
         }
     }
@@ -301,7 +310,7 @@ impl Stream {
     pub fn end_at(&mut self, place: u64) {
         let last_held = self.held.last_key_value().map(|(_, held)| held.piece().end());
         let known = self.next().max(last_held);
-        if self.end.is_none() && known.is_none_or(|known| known <= place) {
+        if self.end.is_none() && known.is_none_or(|known| known <= place && place - known <= WINDOW_MAX) {
             self.end = Some(place);
             self.acknowledged = self.acknowledged.min(place);
         }
@@ -333,11 +342,6 @@ impl Stream {
             (None, acknowledged, _) => acknowledged.max(end)?,
         };
         (until > next).then_some(until)
-    }
-
-    /// Whether the other end has said that it has what is missing here.
-    pub fn is_acknowledged(&self) -> bool {
-        self.missing(false).is_some()
     }
 }
 

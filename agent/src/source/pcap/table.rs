@@ -11,7 +11,7 @@ use super::flow::{Belongs, Env, Flow};
 use super::tcp::{Endpoint, Segment};
 use crate::source::Event;
 
-/// Connections at a time; beyond, the one that was quiet for longest is given up.
+/// Connections at a time; beyond, one that was quiet for long is given up.
 pub const CONNECTIONS_MAX: usize = 1 << 16;
 /// What pieces of all connections that wait may cost, bytes.
 pub const HELD_TOTAL_MAX: usize = 64 << 20;
@@ -19,6 +19,8 @@ pub const HELD_TOTAL_MAX: usize = 64 << 20;
 pub const IDLE_NS: u64 = 600_000_000_000;
 /// A connection that has ended is remembered for so long, nanoseconds: what comes late is not taken for a new one.
 pub const LINGER_NS: u64 = 10_000_000_000;
+/// Connections among which the one is chosen that is given up.
+const EVICTION_CHOICE: usize = 16;
 /// Bits of a connection's name that are its place in the table.
 const SLOT_BITS: u32 = 20;
 
@@ -149,7 +151,7 @@ impl Table {
 
     fn add<O: FnMut(&Event<'_>)>(&mut self, key: Key, counters: &mut Counters, out: &mut O) -> u32 {
         if self.slots.len() >= self.limits.connections
-            && let Some((_, slot)) = self.timers.first().copied()
+            && let Some(slot) = self.quietest()
         {
             counters.connections_evicted += u64::from(!self.has_ended(slot));
             let now_ns = self.clock_ns;
@@ -167,6 +169,17 @@ impl Table {
         }
         self.slots.insert(key, slot);
         slot
+    }
+
+    /// Of the connections that are to be looked at next, one that has ended, or the one that was quiet for longest.
+    fn quietest(&self) -> Option<u32> {
+        let quiet = |slot: u32| {
+            let flow = self.flows.get(slot as usize)?.as_ref()?;
+            Some((!flow.has_ended(), flow.active_ns, slot))
+        };
+        let due = self.timers.iter().take(EVICTION_CHOICE);
+        let (.., slot) = due.filter_map(|(_, slot)| quiet(*slot)).min()?;
+        Some(slot)
     }
 
     fn remove<O: FnMut(&Event<'_>)>(
@@ -236,6 +249,12 @@ impl Table {
             let last_ns = self.flow(slot).map_or(0, |flow| flow.active_ns);
             self.remove(slot, last_ns, counters, out);
         }
+    }
+
+    /// The next packet is of a file that does not continue this one.
+    pub fn restart<O: FnMut(&Event<'_>)>(&mut self, counters: &mut Counters, out: &mut O) {
+        self.finish(counters, out);
+        self.clock_ns = 0;
     }
 
     /// Nobody wants to hear of a connection any more.

@@ -1,8 +1,12 @@
 //! Captures made here: packets of conversations, wrapped and damaged in all ways, and what the tracker makes of them.
 
 mod build;
+mod formats;
+mod fragments;
+mod laws;
 mod layers;
 mod lines;
+mod lives;
 mod wrap;
 
 use std::io::Write;
@@ -138,6 +142,20 @@ pub fn read_with(files: &[&[u8]], limits: Limits) -> Read {
         calls,
         counters: source.counters().clone(),
         tracker: tracker.counters().clone(),
+    }
+}
+
+/// What the source alone tells of a capture.
+pub fn tell(file: &[u8], limits: Limits) -> (Vec<Told>, Vec<String>, Counters) {
+    let file = file_of(file);
+    let mut source = Source::new([file.path().to_owned()], limits);
+    let (mut events, mut errors) = (Vec::new(), Vec::new());
+    loop {
+        match source.next(&mut |event| events.push(Told::of(event))) {
+            Ok(true) => {}
+            Ok(false) => return (events, errors, source.counters().clone()),
+            Err(error) => errors.push(error.to_string()),
+        }
     }
 }
 
