@@ -252,9 +252,10 @@ impl Flow {
 
     /// The other end has everything of this end's stream up to here.
     fn acknowledge(&mut self, end: usize, acknowledged: u32, now_ns: u64) {
+        let packets = self.packets;
         let stream = self.stream(end);
         let place = stream.place(acknowledged);
-        stream.acknowledge(place);
+        stream.acknowledge(place, packets);
         self.watch(end, now_ns);
     }
 
@@ -270,6 +271,9 @@ impl Flow {
             let deadline_packets = packets + GRACE_PACKETS;
             Some(Hole {
                 acknowledged: true,
+                arrival: before
+                    .filter(|hole| hole.acknowledged)
+                    .map_or(stream.acknowledged_by, |hole| hole.arrival),
                 deadline_ns: before.map_or(deadline_ns, |hole| hole.deadline_ns.min(deadline_ns)),
                 deadline_packets: before.map_or(deadline_packets, |hole| {
                     hole.deadline_packets.min(deadline_packets)
@@ -278,6 +282,7 @@ impl Flow {
         } else if stream.missing(true).is_some() {
             before.filter(|hole| !hole.acknowledged).or(Some(Hole {
                 acknowledged: false,
+                arrival: packets,
                 deadline_ns: now_ns.saturating_add(PATIENCE_NS),
                 deadline_packets: u64::MAX,
             }))
@@ -289,7 +294,7 @@ impl Flow {
     fn bytes<O: FnMut(&Event<'_>)>(&mut self, from: usize, segment: &Segment<'_>, env: &mut Env<'_, O>) {
         let joining = self.phase == Phase::Joining;
         let packets = self.packets;
-        let waits = self.waits(from);
+        let waits = self.waits(from, packets);
         let stream = self.stream(from);
         let piece = Piece {
             place: stream.place(segment.sequence.wrapping_add(u32::from(segment.syn))),
@@ -354,11 +359,11 @@ impl Flow {
         self.watch(from, env.now_ns);
     }
 
-    /// Whether a stream waits for what is missing in the other one. The other end has that already and may be answering it: passed on
+    /// Whether a piece of a stream waits for what is missing in the other one. The other end has that already and may be answering it: passed on
     /// before it, the answer would seem to belong to something else.
-    fn waits(&self, end: usize) -> bool {
+    fn waits(&self, end: usize, arrival: u64) -> bool {
         let hole = self.stream_of(other(end)).hole;
-        hole.is_some_and(|hole| hole.acknowledged)
+        hole.is_some_and(|hole| hole.acknowledged && arrival >= hole.arrival)
     }
 
     /// Passes on whatever need not wait, in the order in which it came.
@@ -366,8 +371,11 @@ impl Flow {
         loop {
             let arrival = |end: usize| {
                 let stream = self.stream_of(end);
-                let next = stream.next().filter(|_| !self.waits(end))?;
+                let next = stream.next()?;
                 let held = stream.first_held().filter(|held| held.place <= next)?;
+                if self.waits(end, held.arrival) {
+                    return None;
+                }
                 Some((held.arrival, end))
             };
             let Some((_, end)) = [arrival(0), arrival(1)].into_iter().flatten().min() else {

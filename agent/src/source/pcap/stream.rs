@@ -86,6 +86,8 @@ impl Held {
 pub struct Hole {
     /// The other end has it.
     pub acknowledged: bool,
+    /// The packet that said so, by its number in the connection.
+    pub arrival: u64,
     /// Lost when the packets' clock says this.
     pub deadline_ns: u64,
     /// Lost when the connection has had so many packets.
@@ -126,6 +128,8 @@ pub struct Stream {
     /// Highest place that the other end says it has everything before, and the lowest such.
     acknowledged: u64,
     acknowledged_first: Option<u64>,
+    /// The packet that said the highest.
+    pub acknowledged_by: u64,
     /// Place after the last byte.
     end: Option<u64>,
     /// What is missing now.
@@ -281,11 +285,14 @@ impl Stream {
     }
 
     /// The other end has everything before this place.
-    pub fn acknowledge(&mut self, place: u64) {
+    pub fn acknowledge(&mut self, place: u64, arrival: u64) {
         let place = self.end.map_or(place, |end| place.min(end));
         let near = self.next.is_none_or(|next| place.abs_diff(next) <= WINDOW_MAX);
         if near {
-            self.acknowledged = self.acknowledged.max(place);
+            if place > self.acknowledged {
+                self.acknowledged = place;
+                self.acknowledged_by = arrival;
+            }
             let first = self.acknowledged_first.get_or_insert(place);
             *first = place.min(*first);
             self.next.get_or_insert(place);

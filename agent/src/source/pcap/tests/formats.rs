@@ -179,7 +179,7 @@ fn units_and_offsets_of_time() {
     let talk = talk();
     let expected = times(&read(&talk.pcap()));
     const S: u64 = 1_000_000_000;
-    let binary = |ns: u64| (ns / S) << 20 | ((ns % S) << 20) / S;
+    let binary = |ns: u64| ((ns / S) << 20) | (((ns % S) << 20) / S);
     // What an interface says, and a time in its unit.
     type Case = (Vec<(u16, Vec<u8>)>, Box<dyn Fn(u64) -> u64>, u64);
     let cases: Vec<Case> = vec![
