@@ -9,6 +9,7 @@
 //! - No clock, no files, no sockets; hostile bytes cannot make it panic, nor its output longer than the named limits.
 #![forbid(unsafe_code)]
 
+mod fields;
 mod host;
 mod mask;
 mod operation;
@@ -16,6 +17,7 @@ mod query;
 mod redact;
 mod reveal;
 
+pub use fields::Field;
 pub use host::{HOST_BYTES_MAX, HostCounters, Hosts};
 pub use operation::{OPERATION_BYTES_MAX, Operation, Outcome, rpc_status};
 pub use query::{NAME_BYTES_MAX, QUERY_NAMES_MAX};

@@ -1,9 +1,9 @@
 //! What of a call may leave the node.
 
-use policy::{CapturePolicy, HeaderList, HeaderPolicy};
-use protocol::{Exchange, Header};
+use policy::CapturePolicy;
+use protocol::Exchange;
 
-use crate::mask::{Audience, MASK, cut, mask};
+use crate::fields::{Field, Fields};
 use crate::operation::{Operation, Operations};
 use crate::query;
 
@@ -13,23 +13,8 @@ pub const METHOD_BYTES_MAX: usize = 20;
 pub const HEADERS_MAX: usize = 32;
 /// Longest value of a header field kept.
 pub const VALUE_BYTES_MAX: usize = 256;
-/// Longest name of a header field kept.
-const HEADER_NAME_BYTES_MAX: usize = 64;
 /// Stands for a method that is none.
 const OTHER: &str = "OTHER";
-
-/// Fields whose value is a reference, maybe relative: only its origin is kept.
-const REFERENCES: [&str; 9] = [
-    "content-location",
-    "destination",
-    "location",
-    "referer",
-    "refresh",
-    "x-forwarded-uri",
-    "x-original-uri",
-    "x-original-url",
-    "x-rewrite-url",
-];
 
 /// A call without what is secret: no body, no value of a query, no header that is not allowed. The path is the catalog's.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -41,9 +26,9 @@ pub struct RedactedCall {
     /// value.
     pub query_names: Vec<String>,
     /// Allowed header fields of the request: name in lower case and masked value, at most [`HEADERS_MAX`].
-    pub request_headers: Vec<(String, String)>,
+    pub request_headers: Vec<Field>,
     /// Allowed header fields of the response, likewise.
-    pub response_headers: Vec<(String, String)>,
+    pub response_headers: Vec<Field>,
     /// What it is in terms of its application.
     pub operation: Operation,
 }
@@ -66,7 +51,8 @@ pub struct RedactCounters {
 /// Redacts calls by a policy.
 #[derive(Debug)]
 pub struct Redactor {
-    headers: HeaderPolicy,
+    request_fields: Fields,
+    response_fields: Fields,
     operations: Operations,
     counters: RedactCounters,
 }
@@ -76,7 +62,8 @@ impl Redactor {
     #[must_use]
     pub fn new(policy: &CapturePolicy) -> Self {
         Self {
-            headers: policy.headers.clone(),
+            request_fields: Fields::new(&policy.headers.request),
+            response_fields: Fields::new(&policy.headers.response),
             operations: Operations::new(),
             counters: RedactCounters::default(),
         }
@@ -84,7 +71,8 @@ impl Redactor {
 
     /// Another policy is in force from now on; the counters go on.
     pub fn set_policy(&mut self, policy: &CapturePolicy) {
-        self.headers = policy.headers.clone();
+        self.request_fields = Fields::new(&policy.headers.request);
+        self.response_fields = Fields::new(&policy.headers.response);
     }
 
     /// What may leave.
@@ -93,9 +81,9 @@ impl Redactor {
         self.counters.queries_cut += u64::from(query_cut);
         let method = self.method(&exchange.request.method);
         let counters = &mut self.counters;
-        let request_headers = allowed(&exchange.request.headers, &self.headers.request, counters);
+        let request_headers = self.request_fields.of(&exchange.request.headers, counters);
         let response_headers = exchange.response.as_ref().map_or_else(Vec::new, |response| {
-            allowed(&response.headers, &self.headers.response, counters)
+            self.response_fields.of(&response.headers, counters)
         });
         let operation = self.operations.of(exchange);
         self.counters.operations_cut = self.operations.cut();
@@ -129,42 +117,6 @@ impl Redactor {
         }
         raw.iter().map(|b| char::from(*b)).collect()
     }
-}
-
-fn allowed(headers: &[Header], list: &HeaderList, counters: &mut RedactCounters) -> Vec<(String, String)> {
-    let mut out = Vec::new();
-    for header in headers {
-        let Some(name) = name_of(&header.name).filter(|name| list.allows(name)) else {
-            continue;
-        };
-        if out.len() >= HEADERS_MAX {
-            counters.headers_dropped += 1;
-            continue;
-        }
-        let value = if REFERENCES.contains(&name.as_str()) && !has_origin(&header.value) {
-            MASK.to_owned()
-        } else {
-            mask(&header.value, Audience::Remote)
-        };
-        if value.len() > VALUE_BYTES_MAX {
-            counters.values_cut += 1;
-        }
-        out.push((name, cut(value.chars(), VALUE_BYTES_MAX)));
-    }
-    out
-}
-
-/// In lower case, where it is a name (RFC 9110 section 5.1: a token).
-pub(crate) fn name_of(raw: &[u8]) -> Option<String> {
-    let plain = (1..=HEADER_NAME_BYTES_MAX).contains(&raw.len())
-        && raw
-            .iter()
-            .all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(b));
-    plain.then(|| raw.iter().map(|b| char::from(b.to_ascii_lowercase())).collect())
-}
-
-fn has_origin(value: &[u8]) -> bool {
-    value.windows(3).any(|window| window == b"://")
 }
 
 #[cfg(test)]

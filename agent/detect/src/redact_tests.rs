@@ -1,7 +1,7 @@
 use bytes::Bytes;
-use policy::HeaderPattern;
+use policy::{HeaderList, HeaderPattern, HeaderPolicy};
 use proptest::prelude::*;
-use protocol::{Body, Flags, Request, Response, Version};
+use protocol::{Body, Flags, Header, Request, Response, Version};
 
 use super::*;
 use crate::{Credentials, Hosts, reveal};
@@ -82,10 +82,10 @@ fn widest() -> CapturePolicy {
     }
 }
 
-fn pairs(fields: &[(&str, &str)]) -> Vec<(String, String)> {
+fn pairs(fields: &[(&str, &str)]) -> Vec<Field> {
     fields
         .iter()
-        .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+        .map(|(name, value)| Field::new(((*name).to_owned(), (*value).to_owned())))
         .collect()
 }
 
@@ -199,7 +199,7 @@ fn limits_are_kept_and_counted() {
         operations_cut: 0,
     };
     assert_eq!(*redactor.counters(), expected);
-    let name = "n".repeat(HEADER_NAME_BYTES_MAX + 1);
+    let name = "n".repeat(crate::fields::NAME_BYTES_MAX + 1);
     let fields = [
         (name.as_str(), "x"),
         ("bad name", "x"),
@@ -336,7 +336,7 @@ proptest! {
         call.request.target = target.into();
         call.request.headers = vec![field.clone(), host];
         let redacted = Redactor::new(&widest()).redact(&call);
-        let texts = redacted.request_headers.iter().flat_map(|(name, value)| [name, value]).chain(&redacted.query_names);
+        let texts = redacted.request_headers.iter().flat_map(|field| [&field.0, &field.1]).chain(&redacted.query_names);
         for text in texts.chain([&redacted.method]) {
             prop_assert!(text.len() <= VALUE_BYTES_MAX && !text.chars().any(char::is_control), "{text:?}");
         }

@@ -2,9 +2,10 @@
 
 use protocol::{Exchange, Header};
 
+use crate::fields::name_of;
 use crate::mask::{Audience, MASK, clean, cut, mask, mask_query};
 use crate::operation;
-use crate::redact::{HEADERS_MAX, METHOD_BYTES_MAX, VALUE_BYTES_MAX, name_of};
+use crate::redact::{HEADERS_MAX, METHOD_BYTES_MAX, VALUE_BYTES_MAX};
 
 /// Longest target shown.
 pub const TARGET_BYTES_MAX: usize = 1024;

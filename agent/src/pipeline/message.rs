@@ -1,7 +1,9 @@
 //! A call in the form of the wire.
 
+use std::sync::Arc;
+
 use catalog::{ApiKey, LeafId};
-use detect::{RedactedCall, headers_unknown};
+use detect::{Field, RedactedCall, headers_unknown};
 use protocol::Application;
 use wire::v1;
 
@@ -52,11 +54,9 @@ pub fn call_message(call: &Call, redacted: Redacted) -> v1::Call {
     let exchange = &call.exchange;
     let response = exchange.response.as_ref();
     let operation = redacted.call.operation;
-    let headers = |pairs: Vec<(String, String)>| {
-        pairs
-            .into_iter()
-            .map(|(name, value)| v1::Header { name, value })
-            .collect()
+    let headers = |fields: Vec<Field>| {
+        let pairs = fields.into_iter().map(Arc::unwrap_or_clone);
+        pairs.map(|(name, value)| v1::Header { name, value }).collect()
     };
     v1::Call {
         id: redacted.id,

@@ -1,5 +1,6 @@
 //! What speaks on top of HTTP, in a line of `calls.jsonl`.
 
+use detect::Operation;
 use protocol::{Application, GraphQlOperation, JsonRpcCall, Rpc, SoapCall, WebSocket};
 
 use super::json;
@@ -22,11 +23,20 @@ pub fn write(out: &mut Vec<u8>, application: &Application) {
     object.end();
 }
 
-/// As [`write`], of what may leave a node.
-pub fn write_redacted(out: &mut Vec<u8>, application: &Application) {
-    if *application != Application::Http {
-        begin(out, application).end();
+/// As [`write`], of what may leave a node: the names in one, without values.
+pub fn write_redacted(out: &mut Vec<u8>, application: &Application, operation: &Operation) {
+    if *application == Application::Http {
+        return;
     }
+    let mut object = begin(out, application);
+    object.text("operation", none_if_empty(&operation.name));
+    object.number("status", operation.status.map(i64::from));
+    object.text("streaming", none_if_empty(operation.streaming));
+    object.end();
+}
+
+fn none_if_empty(text: &str) -> Option<&[u8]> {
+    Some(text.as_bytes()).filter(|text| !text.is_empty())
 }
 
 fn begin<'a>(out: &'a mut Vec<u8>, application: &Application) -> Object<'a> {

@@ -1,7 +1,7 @@
 //! A line of `calls.jsonl`: everything but `entry_index` and `endpoint`, which are known at the end.
 
 use catalog::Recorded;
-use detect::RedactedCall;
+use detect::{Field, RedactedCall};
 use protocol::{Exchange, Header, Messages};
 
 use super::{application, json};
@@ -75,7 +75,9 @@ impl Line<'_> {
         }
         match self.shown {
             Shown::Revealed { .. } => application::write(out, &exchange.application),
-            Shown::Redacted { .. } => application::write_redacted(out, &exchange.application),
+            Shown::Redacted { call, .. } => {
+                application::write_redacted(out, &exchange.application, &call.operation);
+            }
         }
         out.extend_from_slice(b"}\n");
     }
@@ -147,9 +149,10 @@ fn headers(out: &mut Vec<u8>, fields: &[Header]) {
     out.push(b']');
 }
 
-fn redacted_headers(out: &mut Vec<u8>, fields: &[(String, String)]) {
+fn redacted_headers(out: &mut Vec<u8>, fields: &[Field]) {
     out.extend_from_slice(b",\"headers\":[");
-    for (at, (name, value)) in fields.iter().enumerate() {
+    for (at, field) in fields.iter().enumerate() {
+        let (name, value) = &**field;
         comma(out, at);
         out.extend_from_slice(b"{\"name\":");
         json::string(out, name.as_bytes());

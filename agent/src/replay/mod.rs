@@ -309,6 +309,7 @@ impl Replay<'_> {
         };
         self.rows.pipeline(self.archives.drops());
         self.rows.stage("har", self.archives.oddities.explained());
+        self.rows.stage("protocol", self.archives.counters.explained());
         let Sink {
             redactor,
             hosts,

@@ -4,12 +4,14 @@ use std::borrow::Cow;
 use std::net::{IpAddr, SocketAddr};
 
 use bytes::Bytes;
+use protocol::body::{BodyReader, Inspected};
 use protocol::{
-    Application, Body, Content, Exchange, Flags, Header, Limits, Request, Response, Version, WebSocket,
+    Application, Counters, Exchange, Flags, Header, Limits, Request, Response, Version, WebSocket, classify,
 };
 use serde_json::error::Category;
 
-use super::entry::{RawEntry, RawPair, RawRequest, RawResponse, RawTimings};
+use super::content::Archived;
+use super::entry::{RawEntry, RawMessages, RawPair, RawRequest, RawResponse, RawTimings};
 use super::text::{Bounded, Number, Text};
 use super::url::{Url, UrlError};
 use super::{End, Entry, HEADERS_MAX, Oddities, Reason, body, time};
@@ -24,6 +26,14 @@ pub(super) struct Converter {
     /// Time of the entry before.
     now: u64,
     pub(super) oddities: Oddities,
+    pub(super) counters: Counters,
+}
+
+/// A half of an exchange, and what its content was found to be.
+struct Half<T> {
+    message: T,
+    inspected: Inspected,
+    cut: bool,
 }
 
 /// Why there is no exchange.
@@ -55,6 +65,7 @@ impl Converter {
             limits,
             now: 0,
             oddities: Oddities::default(),
+            counters: Counters::default(),
         }
     }
 
@@ -84,27 +95,12 @@ impl Converter {
             };
             Failure::LeftOut(reason, quoted(&url_text.0))
         })?;
-        let mut request = self.request(&text, raw_request, method, &url, &times);
-        let mut response = match &raw.response {
-            Some(raw_response) => self.response(&text, raw_response, &times)?,
+        let request = self.request(&text, raw_request, method, &url, &times);
+        let response = match &raw.response {
+            Some(raw_response) => self.response(&text, raw_response, &request.message, &times)?,
             None => None,
         };
-        let mut application = Application::Http;
-        if let Some(messages) = raw.web_socket {
-            request.body.messages = messages.sent;
-            let subprotocol = response.as_mut().and_then(|response| {
-                response.body.messages = messages.received;
-                header(&response.headers, b"sec-websocket-protocol")
-            });
-            application = Application::WebSocket(Box::new(WebSocket {
-                subprotocol,
-                close_code: None,
-            }));
-        }
-        let mut flags = Flags::default();
-        if response.is_none() {
-            flags.insert(Flags::UNPAIRED);
-        }
+        let exchange = exchange(index, request, response, raw.web_socket);
         let address = |text: &Option<Text<'_>>| end(text.as_ref().map_or(b"", |text| &text.0));
         let client = address(&raw.client).unwrap_or_else(|()| {
             self.oddities.client_addresses_invalid += 1;
@@ -116,15 +112,7 @@ impl Converter {
         };
         Ok(Entry {
             index,
-            exchange: Exchange {
-                index,
-                stream: None,
-                request_offset: 0,
-                request,
-                response,
-                application,
-                flags,
-            },
+            exchange,
             client,
             server,
             secure: url.secure,
@@ -176,7 +164,7 @@ impl Converter {
         method: &Text<'_>,
         url: &Url<'_>,
         times: &Times,
-    ) -> Request {
+    ) -> Half<Request> {
         let version = raw
             .version
             .as_ref()
@@ -211,23 +199,34 @@ impl Converter {
             .body_bytes
             .count()
             .filter(|bytes| *bytes > 0 || content.is_none());
-        let body = self.body(content.as_deref(), known, Content::Plain);
+        let archived = Archived {
+            content: content.as_deref(),
+            known,
+            headers: &headers,
+        };
+        let fields = archived.fields();
+        let reader = BodyReader::request(&fields, &self.limits);
+        let body = archived.read(reader, &fields, &mut self.counters);
         let head_bytes = raw
             .head_bytes
             .count()
             .filter(|bytes| *bytes > 0)
             .unwrap_or_else(|| head_bytes(method.len() + target.len() + 2, &headers));
-        Request {
-            method,
-            target,
-            authority: in_authority.then_some(authority),
-            version,
-            headers,
-            headers_unknown: 0,
-            head_bytes,
-            body,
-            first_byte: times.begin,
-            last_byte: times.request_end,
+        Half {
+            message: Request {
+                method,
+                target,
+                authority: in_authority.then_some(authority),
+                version,
+                headers,
+                headers_unknown: 0,
+                head_bytes,
+                body: body.body,
+                first_byte: times.begin,
+                last_byte: times.request_end,
+            },
+            inspected: body.inspected,
+            cut: body.cut,
         }
     }
 
@@ -236,71 +235,53 @@ impl Converter {
         &mut self,
         text: &Bytes,
         raw: &RawResponse<'_>,
+        request: &Request,
         times: &Times,
-    ) -> Result<Option<Response>, Failure> {
+    ) -> Result<Option<Half<Response>>, Failure> {
         let status = match raw.status.0 {
             None | Some(0.0) => return Ok(None),
             Some(number) if (100.0..1000.0).contains(&number) => number as u16,
             Some(number) => return Err(Failure::LeftOut(Reason::BadStatus, number.to_string())),
         };
         let headers = self.headers(text, &raw.headers, Splits::AtLines);
-        let content = raw
-            .content
-            .as_ref()
-            .and_then(|content| body::of_response(content, &mut self.oddities));
-        let is_coded = header(&headers, b"content-encoding")
-            .is_some_and(|coding| !coding.is_empty() && !coding.eq_ignore_ascii_case(b"identity"));
-        let kind = if is_coded {
-            Content::Decoded
-        } else {
-            Content::Plain
-        };
-        let unpacked = raw.content.as_ref().and_then(|content| content.size.count());
-        let saved = raw
-            .content
-            .as_ref()
-            .and_then(|content| content.compression.count());
+        let raw_content = raw.content.as_ref();
+        let content = raw_content.and_then(|content| body::of_response(content, &mut self.oddities));
+        let unpacked = raw_content.and_then(|content| content.size.count());
+        let saved = raw_content.and_then(|content| content.compression.count());
         let known = raw
             .body_bytes
             .count()
             .or_else(|| unpacked.map(|bytes| bytes.saturating_sub(saved.unwrap_or(0))));
-        let body = self.body(content.as_deref(), known, kind);
+        let archived = Archived {
+            content: content.as_deref(),
+            known,
+            headers: &headers,
+        };
+        let fields = archived.fields();
+        let reader = BodyReader::response(request, None, &fields, &self.limits);
+        let body = archived.read(reader, &fields, &mut self.counters);
         let reason = raw.reason.as_ref().map_or(0, |reason| reason.0.len());
         let head_bytes = raw
             .head_bytes
             .count()
             .filter(|bytes| *bytes > 0)
             .unwrap_or_else(|| head_bytes(reason + 5, &headers));
-        Ok(Some(Response {
-            status,
-            version: raw
-                .version
-                .as_ref()
-                .map_or(Version::Http11, |name| version(&name.0)),
-            headers,
-            headers_unknown: 0,
-            head_bytes,
-            body,
-            interim: 0,
-            first_byte: times.response_begin,
-            last_byte: times.end,
+        let named = raw.version.as_ref();
+        Ok(Some(Half {
+            message: Response {
+                status,
+                version: named.map_or(request.version, |name| version(&name.0)),
+                headers,
+                headers_unknown: 0,
+                head_bytes,
+                body: body.body,
+                interim: 0,
+                first_byte: times.response_begin,
+                last_byte: times.end,
+            },
+            inspected: body.inspected,
+            cut: body.cut,
         }))
-    }
-
-    /// `known`: bytes on the wire, where the archive says so.
-    fn body(&self, content: Option<&[u8]>, known: Option<u64>, kind: Content) -> Body {
-        let length = content.map_or(0, <[u8]>::len);
-        let bytes = known.unwrap_or(length as u64);
-        let captured = content
-            .and_then(|content| content.get(..length.min(self.limits.body_bytes)))
-            .unwrap_or_default();
-        Body {
-            wire_bytes: bytes,
-            decoded_bytes: bytes,
-            captured: Bytes::copy_from_slice(captured),
-            content: if captured.is_empty() { Content::Plain } else { kind },
-            ..Body::default()
-        }
     }
 
     fn headers(
@@ -342,6 +323,48 @@ impl Converter {
     }
 }
 
+fn exchange(
+    index: u64,
+    mut request: Half<Request>,
+    mut response: Option<Half<Response>>,
+    messages: Option<RawMessages>,
+) -> Exchange {
+    let mut application = Application::Http;
+    if let Some(messages) = messages {
+        request.message.body.messages = messages.sent;
+        let subprotocol = response.as_mut().and_then(|response| {
+            response.message.body.messages = messages.received;
+            header(&response.message.headers, b"sec-websocket-protocol")
+        });
+        application = Application::WebSocket(Box::new(WebSocket {
+            subprotocol,
+            close_code: None,
+        }));
+    }
+    let mut flags = Flags::default();
+    if request.cut || response.as_ref().is_some_and(|response| response.cut) {
+        flags.insert(Flags::TRUNCATED);
+    }
+    let (response, inspected) = match response {
+        Some(half) => (Some(half.message), half.inspected),
+        None => {
+            flags.insert(Flags::UNPAIRED);
+            (None, Inspected::default())
+        }
+    };
+    let mut exchange = Exchange {
+        index,
+        stream: None,
+        request_offset: 0,
+        request: request.message,
+        response,
+        application,
+        flags,
+    };
+    classify(&mut exchange, request.inspected, inspected);
+    exchange
+}
+
 /// Whether a value may be those of several fields.
 #[derive(Clone, Copy)]
 enum Splits {
@@ -366,7 +389,7 @@ fn part(entry: &Bytes, part: &[u8]) -> Bytes {
     }
 }
 
-fn header(headers: &[Header], name: &[u8]) -> Option<Bytes> {
+pub(super) fn header(headers: &[Header], name: &[u8]) -> Option<Bytes> {
     let found = headers
         .iter()
         .find(|header| header.name.eq_ignore_ascii_case(name))?;

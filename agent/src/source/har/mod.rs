@@ -6,10 +6,13 @@
 //! fields.
 
 mod body;
+mod content;
 mod convert;
 mod entry;
 mod error;
 mod splitter;
+#[cfg(test)]
+mod tests;
 mod text;
 mod time;
 mod url;
@@ -77,6 +80,8 @@ pub struct Summary {
     pub left_out: BTreeMap<Reason, (u64, FirstSeen)>,
     /// What was not as it should be, and kept.
     pub oddities: Oddities,
+    /// What was counted of contents.
+    pub counters: protocol::Counters,
 }
 
 /// What came of several archives.
@@ -85,6 +90,8 @@ pub struct Tally {
     left_out: BTreeMap<Reason, u64>,
     /// What was not as it should be, and kept.
     pub oddities: Oddities,
+    /// What was counted of contents.
+    pub counters: protocol::Counters,
 }
 
 impl Tally {
@@ -94,6 +101,7 @@ impl Tally {
             *self.left_out.entry(*reason).or_default() += count;
         }
         self.oddities += summary.oddities;
+        self.counters += summary.counters;
     }
 
     /// What was left out.
@@ -204,5 +212,6 @@ pub fn read(
         }
     };
     summary.oddities = converter.oddities;
+    summary.counters = converter.counters;
     (summary, outcome)
 }

@@ -220,7 +220,10 @@ impl<R: Read> Splitter<R> {
         let (length, depth) = self.value(ENTRY_BYTES_MAX)?;
         let item = match length {
             None => Item::TooLarge,
-            Some(_) if depth > ENTRY_DEPTH_MAX => Item::TooDeep,
+            Some(length) if depth > ENTRY_DEPTH_MAX => {
+                self.at += length;
+                Item::TooDeep
+            }
             Some(length) => Item::Text(self.take(length)),
         };
         Ok(Some((item, position)))
@@ -381,6 +384,12 @@ impl<R: Read> Splitter<R> {
                 source,
             }),
         }
+    }
+
+    /// What the buffer takes.
+    #[cfg(test)]
+    pub(super) fn held_bytes(&self) -> usize {
+        self.buffer.capacity()
     }
 
     fn syntax(&self, what: &str) -> HarError {

@@ -410,3 +410,53 @@ fn from_catalog(side: catalog::Side) -> Side {
         catalog::Side::Client => Side::Client,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_is_served_as_the_report_of_the_endpoint() {
+        let key = ApiKey {
+            workload: "shop".to_owned(),
+            host: "shop.test:8080".to_owned(),
+            side: catalog::Side::Client,
+        };
+        let mut node = catalog::NodeCatalog::new(Limits::default());
+        for (status, latency_us) in [
+            (Some(200), Some(70)),
+            (Some(404), Some(9)),
+            (Some(503), Some(4000)),
+            (None, None),
+        ] {
+            node.observe(
+                &key,
+                &catalog::Observation {
+                    method: "GET",
+                    path: b"/users/1",
+                    status,
+                    latency_us,
+                    request_bytes: 100,
+                    response_bytes: 2000,
+                    client: latency_us.unwrap_or(0),
+                    ts_us: 1_750_744_800_123_456,
+                    weight: 1,
+                },
+            );
+        }
+        let mut api = ApiCatalog::new(key.clone(), Limits::default());
+        node.take_delta().iter().for_each(|delta| {
+            api.merge(delta);
+        });
+        let endpoints = api.endpoints();
+        assert_eq!(endpoints.len(), 1);
+        for endpoint in &endpoints {
+            let row = to_row(&key, endpoint.id.to_string(), endpoint);
+            let report = catalog::EndpointReport::new(&key, endpoint);
+            assert_eq!(
+                serde_json::to_value(row).unwrap(),
+                serde_json::to_value(report).unwrap()
+            );
+        }
+    }
+}
