@@ -1,6 +1,7 @@
 //! Tests of whole connections: `laws` states properties of random conversations, `sessions` and `http2` are
 //! about the protocols of these names.
 
+mod hostile;
 mod http2;
 mod laws;
 mod sessions;
