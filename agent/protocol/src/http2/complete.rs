@@ -190,7 +190,10 @@ impl Connection {
             _ => Application::Http,
         };
         let asked = self.body(sending, &mut flags);
-        request.body = asked.body;
+        // That of a request before an upgrade came with it.
+        if asked.body.wire_bytes > 0 || !asked.body.trailers.is_empty() {
+            request.body = asked.body;
+        }
         let (response, answered) = match response {
             Some(mut response) => {
                 let answered = self.body(answering, &mut flags);

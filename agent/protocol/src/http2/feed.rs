@@ -138,11 +138,10 @@ impl Connection {
             Direction::Request => &self.request,
             Direction::Response => &self.response,
         };
-        if reader.found {
-            let extension = !reader.tentative && header.kind == Kind::Unknown;
-            self.is_plausible(direction, header, extension)
-        } else {
-            header.is_valid(direction)
+        match (reader.found, reader.tentative) {
+            (false, _) => header.is_valid(direction),
+            (true, false) => header.is_valid(direction) && self.is_near(direction, header),
+            (true, true) => self.is_plausible(direction, header),
         }
     }
 

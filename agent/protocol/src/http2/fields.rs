@@ -210,15 +210,17 @@ fn is_path(path: &[u8], scheme: Option<&[u8]>) -> bool {
 
 fn is_odd(name: &[u8], value: &[u8]) -> bool {
     let space = |byte: Option<&u8>| matches!(byte, Some(b' ' | b'\t'));
-    let name_is_odd = name.is_empty()
-        || name
-            .iter()
-            .any(|&byte| byte.is_ascii_uppercase() || !is_token(byte));
-    name_is_odd
+    name.is_empty()
+        || !name.iter().all(|&byte| is_name_byte(byte))
         || space(value.first())
         || space(value.last())
-        || value.iter().any(|byte| matches!(byte, 0 | b'\r' | b'\n'))
+        || memchr::memchr3(0, b'\r', b'\n', value).is_some()
         || of_connection(name, value)
+}
+
+/// Whether a byte belongs in a field name: `tchar` of RFC 9110 5.6.2 but for upper-case letters.
+const fn is_name_byte(byte: u8) -> bool {
+    matches!(byte, b'!' | b'#'..=b'\'' | b'*' | b'+' | b'-' | b'.' | b'0'..=b'9' | b'^'..=b'z' | b'|' | b'~')
 }
 
 /// RFC 9113 8.2.2.

@@ -175,7 +175,7 @@ impl Connection {
         let mut block = None;
         while let Some(header) = FrameHeader::at(data) {
             let continues = header.kind == Kind::Continuation;
-            if !self.is_plausible(direction, header, false)
+            if !self.is_plausible(direction, header)
                 || continues != block.is_some()
                 || continues && block != Some(header.stream)
             {
@@ -200,17 +200,23 @@ impl Connection {
         frames > 0 && enough == usize::MAX
     }
 
-    /// Whether a frame may be there as far as its header and the streams tell. `extension`: unknown types are allowed.
-    pub(super) fn is_plausible(&self, direction: Direction, header: FrameHeader, extension: bool) -> bool {
-        let reader = match direction {
-            Direction::Request => &self.request,
-            Direction::Response => &self.response,
+    /// Whether a frame may be there as far as its header and the streams tell.
+    pub(super) fn is_plausible(&self, direction: Direction, header: FrameHeader) -> bool {
+        let len_max = match direction {
+            Direction::Request => self.request.payload_max,
+            Direction::Response => self.response.payload_max,
         };
-        let Self { streams, .. } = self;
-        let fits = header.fits(direction, reader.payload_max)
-            || extension && !header.reserved && header.len <= reader.payload_max;
-        let near = streams.highest == 0 || header.stream <= streams.highest.saturating_add(STREAMS_AHEAD);
-        fits && near
+        header.fits(direction, len_max) && self.is_near(direction, header)
+    }
+
+    /// Whether its stream and its length are not far from what is known.
+    pub(super) fn is_near(&self, direction: Direction, header: FrameHeader) -> bool {
+        let len_max = match direction {
+            Direction::Request => self.request.payload_max,
+            Direction::Response => self.response.payload_max,
+        };
+        let highest = self.streams.highest;
+        header.len <= len_max && (highest == 0 || header.stream <= highest.saturating_add(STREAMS_AHEAD))
     }
 
     /// Gives up a connection that was joined late and shows no HTTP/2.

@@ -1,6 +1,8 @@
 //! What costs memory or time, and limits.
 
-use super::script::{Script, play};
+use proptest::prelude::*;
+
+use super::script::{Script, deliver, play};
 use super::wire::{
     END_HEADERS, END_STREAM, PREFACE, WHOLE, block, concat, continuation, data, frame, get, headers, post,
     reset, settings,
@@ -267,4 +269,100 @@ fn offsets_do_not_overflow() {
     connection.close(0);
     assert!(connection.poll().is_none());
     let _ = play(&[], Limits::default(), Start::Late);
+}
+
+/// Frames of any kind, flags and stream, cut off or not, with holes.
+fn any_frame() -> impl Strategy<Value = Vec<u8>> {
+    let fields = prop::sample::select(vec![
+        get("/a"),
+        post("/b"),
+        format!("{}|+x=1|#62", get("/c")),
+        ":status=200".to_owned(),
+        ":status=103".to_owned(),
+        "#62|#70".to_owned(),
+        ":method=CONNECT|:authority=a".to_owned(),
+        ":method=CONNECT|:protocol=websocket|:scheme=http|:path=/|:authority=a".to_owned(),
+        "grpc-status=0".to_owned(),
+    ]);
+    let stream = 0_u32..9;
+    let with_fields =
+        (1_u8..10, any::<u8>(), stream.clone(), fields).prop_map(|(kind, flags, stream, fields)| {
+            let mut payload = block(&fields);
+            if kind == 5 {
+                payload.splice(0..0, [0, 0, 0, 2 * stream as u8]);
+            }
+            frame(
+                if kind == 5 || kind == 9 { kind } else { 1 },
+                flags & 0x2d,
+                stream,
+                payload,
+            )
+        });
+    let anything = (
+        0_u8..12,
+        any::<u8>(),
+        stream,
+        prop::collection::vec(any::<u8>(), 0..20),
+    )
+        .prop_map(|(kind, flags, stream, payload)| frame(kind, flags & 0x2d, stream, payload));
+    let small = (
+        prop::sample::select(vec![(3_u8, 4_usize), (4, 6), (6, 8), (7, 8), (8, 4)]),
+        any::<u8>(),
+        0_u32..9,
+    )
+        .prop_map(|((kind, len), fill, stream)| {
+            frame(kind, 0, if kind == 3 { stream } else { 0 }, vec![fill; len])
+        });
+    prop_oneof![with_fields, anything, small]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2000))]
+
+    #[test]
+    fn any_frames_keep_it_sane(
+        frames in prop::collection::vec((any::<bool>(), any_frame(), prop::option::weighted(0.1, 1_u64..30), any::<bool>()), 1..40),
+        late: bool,
+        cut in 1_usize..40,
+    ) {
+        let limits = Limits {
+            streams: 3,
+            held_bytes: 64,
+            pending_requests: 2,
+            head_bytes: 100,
+            body_bytes: 10,
+            ..Limits::default()
+        };
+        let mut script = if late { Script::default() } else { Script::begun() };
+        for (request, frame, lost, passed) in frames {
+            let direction = if request { Direction::Request } else { Direction::Response };
+            for piece in frame.chunks(cut) {
+                script = script.say(direction, piece);
+            }
+            script = match lost {
+                Some(len) if passed => script.passed(direction, len),
+                Some(len) => script.lost(direction, len),
+                None => script,
+            };
+        }
+        let start = if late { Start::Late } else { Start::Fresh };
+        let mut connection = Connection::new(limits, start);
+        let mut out = Vec::new();
+        for item in &script.end().items {
+            deliver(&mut connection, item);
+            let (streams, bytes) = connection.kept();
+            prop_assert!(streams <= 3 && bytes < 1000, "{streams} {bytes}");
+            out.extend(std::iter::from_fn(|| connection.poll()));
+            connection.take_counters();
+        }
+        connection.close(0);
+        out.extend(std::iter::from_fn(|| connection.poll()));
+        prop_assert_eq!((connection.kept().0, connection.held), (0, 0));
+        prop_assert!(connection.is_believed() || out.is_empty());
+        prop_assert!(!connection.not_http2() || out.is_empty());
+        let mut streams: Vec<_> = out.iter().map(|exchange| exchange.stream).collect();
+        streams.sort_unstable();
+        streams.dedup();
+        prop_assert_eq!(streams.len(), out.len());
+    }
 }

@@ -186,6 +186,11 @@ fn check_none_is_wrong(played: &Played, whole: &[Exchange], what: &str) {
             (Some(_), None) => panic!("{what}: response invented: {text}"),
         }
     }
+    assert_eq!(
+        (played.connection.kept().0, played.connection.held),
+        (0, 0),
+        "{what}"
+    );
     for (at, exchange) in played.exchanges.iter().enumerate() {
         let again = played.exchanges[..at]
             .iter()
