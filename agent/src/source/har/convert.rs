@@ -100,7 +100,7 @@ impl Converter {
             Some(raw_response) => self.response(&text, raw_response, &request.message, &times)?,
             None => None,
         };
-        let exchange = exchange(index, request, response, raw.web_socket);
+        let exchange = exchange(index, request, response, raw.web_socket, &self.limits);
         let address = |text: &Option<Text<'_>>| end(text.as_ref().map_or(b"", |text| &text.0));
         let client = address(&raw.client).unwrap_or_else(|()| {
             self.oddities.client_addresses_invalid += 1;
@@ -205,7 +205,7 @@ impl Converter {
             headers: &headers,
         };
         let fields = archived.fields();
-        let reader = BodyReader::request(&fields, &self.limits);
+        let reader = BodyReader::request(&method, &fields, &self.limits);
         let body = archived.read(reader, &fields, &mut self.counters);
         let head_bytes = raw
             .head_bytes
@@ -328,6 +328,7 @@ fn exchange(
     mut request: Half<Request>,
     mut response: Option<Half<Response>>,
     messages: Option<RawMessages>,
+    limits: &Limits,
 ) -> Exchange {
     let mut application = Application::Http;
     if let Some(messages) = messages {
@@ -361,7 +362,7 @@ fn exchange(
         application,
         flags,
     };
-    classify(&mut exchange, request.inspected, inspected);
+    classify(&mut exchange, request.inspected, inspected, limits);
     exchange
 }
 
