@@ -37,10 +37,7 @@ pub(super) fn decode(mut input: &[u8], out: &mut Vec<u8>) -> Result<(), Error> {
                 count -= length;
                 continue;
             }
-            if let Some(place) = out.get_mut(at..at + 2) {
-                place.copy_from_slice(&pair.symbols);
-            }
-            at += 1 + usize::from(pair.bits != pair.first_bits);
+            put_pair(out, &mut at, pair);
             bits <<= pair.bits;
             count -= u32::from(pair.bits);
         }
@@ -56,6 +53,12 @@ pub(super) fn decode(mut input: &[u8], out: &mut Vec<u8>) -> Result<(), Error> {
         // Behind the end the bits of EOS go on, so that nothing but its beginning can be left over.
         let padded = bits | (u64::MAX >> count);
         let pair = lookup(padded);
+        if pair.bits != pair.first_bits && u32::from(pair.bits) <= count {
+            put_pair(out, &mut at, pair);
+            bits <<= pair.bits;
+            count -= u32::from(pair.bits);
+            continue;
+        }
         let (symbol, length) = match pair.first_bits {
             0 => long(padded).ok_or(Error::HuffmanEos)?,
             length => (u16::from(pair.symbols[0]), u32::from(length)),
@@ -79,6 +82,15 @@ pub(super) fn decode(mut input: &[u8], out: &mut Vec<u8>) -> Result<(), Error> {
 fn lookup(bits: u64) -> Pair {
     #[expect(clippy::indexing_slicing, reason = "12 bits index 4096 entries")]
     PAIRS[(bits >> (64 - WINDOW)) as usize]
+}
+
+/// Writes the symbols of a window that has any.
+#[inline]
+fn put_pair(out: &mut [u8], at: &mut usize, pair: Pair) {
+    if let Some(place) = out.get_mut(*at..*at + 2) {
+        place.copy_from_slice(&pair.symbols);
+    }
+    *at += 1 + usize::from(pair.bits != pair.first_bits);
 }
 
 #[inline]
