@@ -5,7 +5,7 @@ use super::wire::{
     ACK, END_HEADERS, END_STREAM, PADDED, PRIORITY, WHOLE, block, concat, continuation, data, frame, get,
     goaway, headers, post, promise, reset, settings, window,
 };
-use crate::{Direction, Limits};
+use crate::{Application, Direction, Limits, Streaming};
 
 const OK: &str = ":status=200";
 
@@ -345,4 +345,60 @@ impl Script {
     fn client_after(&self, bytes: Vec<u8>) -> Played {
         self.clone().say(Direction::Request, &bytes).play()
     }
+}
+
+/// What speaks on top is told from both halves, trailers included.
+#[test]
+fn grpc_over_streams() {
+    let ask = |path: &str| format!("{}|content-type=application/grpc|te=trailers", post(path));
+    let message = |text: &str| [&[0, 0, 0, 0, text.len() as u8], text.as_bytes()].concat();
+    let grpc = ":status=200|content-type=application/grpc";
+    let script = talk(&[
+        (
+            concat(&[
+                headers(END_HEADERS, 1, &ask("/shop.Cart/Watch")),
+                data(END_STREAM, 1, message("hello")),
+            ]),
+            concat(&[
+                headers(END_HEADERS, 1, grpc),
+                // Messages and frames have nothing to do with each other.
+                data(0, 1, [message("one"), message("two")].concat()),
+                data(0, 1, &message("three")[..3]),
+                data(0, 1, &message("three")[3..]),
+                headers(WHOLE, 1, "grpc-status=0"),
+            ]),
+        ),
+        (
+            concat(&[
+                headers(END_HEADERS, 3, &ask("/shop.Cart/Add")),
+                data(END_STREAM, 3, ""),
+            ]),
+            headers(WHOLE, 3, &format!("{grpc}|grpc-status=12")),
+        ),
+    ]);
+    let played = script.end().play();
+    let got: Vec<_> = played
+        .exchanges
+        .iter()
+        .map(|exchange| {
+            let Application::Grpc(rpc) = &exchange.application else {
+                panic!("{exchange:?}");
+            };
+            let response = exchange.response.as_ref().unwrap();
+            let [asked, answered] = [&exchange.request.body, &response.body].map(|body| body.messages.count);
+            (
+                rpc.method.clone(),
+                rpc.status,
+                rpc.streaming,
+                asked,
+                answered,
+                exchange.flags.0,
+            )
+        })
+        .collect();
+    let want = [
+        ("Watch".into(), Some(0), Streaming::Server, 1, 3, 0),
+        ("Add".into(), Some(12), Streaming::Unary, 0, 0, 0),
+    ];
+    assert_eq!(got, want);
 }
