@@ -142,16 +142,13 @@ impl Connection {
     }
 
     fn emit(&mut self, id: u32) {
-        let Some(stream) = self.streams.remove(id) else {
-            return;
-        };
-        let headless = stream.request.is_none() && stream.response.is_some();
-        self.counters.responses_without_request += u64::from(headless);
-        let exchange = self.exchange(*stream);
-        self.out.extend(exchange);
+        if let Some(stream) = self.streams.remove(id) {
+            self.complete(*stream);
+        }
     }
 
-    fn exchange(&mut self, stream: Stream) -> Option<Exchange> {
+    /// A stream is over, in whatever state.
+    fn complete(&mut self, stream: Stream) {
         let Stream {
             index,
             request_offset,
@@ -166,7 +163,10 @@ impl Connection {
             ..
         } = stream;
         self.held -= sending.content.held() + answering.content.held();
-        let mut request = request?;
+        let Some(mut request) = request else {
+            self.counters.responses_without_request += u64::from(response.is_some());
+            return;
+        };
         for (half, losses) in [&sending, &answering].into_iter().zip(self.losses()) {
             if half.state == HalfState::Open && half.losses != losses {
                 flags.insert(Flags::GAP);
@@ -204,7 +204,7 @@ impl Connection {
             }
             None => (None, Inspected::default()),
         };
-        let mut exchange = Exchange {
+        self.out.push_back(Exchange {
             index,
             stream: Some(stream.id),
             request_offset,
@@ -212,9 +212,10 @@ impl Connection {
             response,
             application,
             flags,
-        };
-        classify(&mut exchange, asked.inspected, answered, &self.limits);
-        Some(exchange)
+        });
+        if let Some(exchange) = self.out.back_mut() {
+            classify(exchange, asked.inspected, answered, &self.limits);
+        }
     }
 
     /// The body of a message.
