@@ -9,15 +9,15 @@
 )]
 
 use std::fs;
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 
 use tests::http::Client;
 use tests::{Collector, Node, NodeOptions, UNLIMITED, can_capture, until};
 
 /// Each is unlike anything else on this machine.
-const SECRETS: [(&str, &str); 16] = [
+const SECRETS: [(&str, &str); 26] = [
     ("query value", "canaryQueryValue7Zk1"),
     ("token in the query", "canaryAccessToken8Yw2"),
     ("bearer token", "eyJhbGciOiJIUzI1NiJ9.canaryBearer9Xv3"),
@@ -34,6 +34,16 @@ const SECRETS: [(&str, &str); 16] = [
     ("response body", "canaryResponseBody9Om3"),
     ("referer", "canaryReferer1Nl4"),
     ("location", "canaryLocation2Mk5"),
+    ("GraphQL variable", "canaryVariable3Lj6"),
+    ("GraphQL literal", "canaryLiteral4Ki7"),
+    ("JSON-RPC parameter", "canaryParameter5Jh8"),
+    ("JSON-RPC error", "canaryRpcError6Ig9"),
+    ("SOAP element", "canaryElement7Hf1"),
+    ("message of a WebSocket", "canaryMessage8Ge2"),
+    ("answer of a WebSocket", "canaryAnswer9Fd3"),
+    ("metadata of gRPC", "canaryMetadata1Ec4"),
+    ("message of gRPC", "canaryGrpcMessage2Db5"),
+    ("grpc-message", "canaryTrailer3Ca6"),
 ];
 
 fn secret(place: &str) -> &'static str {
@@ -185,6 +195,241 @@ fn no_secret_leaves_the_node() {
     names.sort();
     names.dedup();
     println!("{searched} bytes are clean: {names:?}");
+}
+
+/// What applications send over HTTP/1, each with secrets where they have their values.
+fn spoken(address: SocketAddr) -> [String; 3] {
+    let post = |path: &str, fields: &str, body: &str| {
+        format!(
+            "POST {path} HTTP/1.1\r\nhost: {address}\r\n{fields}content-length: {}\r\n\r\n{body}",
+            body.len()
+        )
+    };
+    let graphql = format!(
+        r#"{{"operationName":"GetUser","query":"query GetUser($id: ID) {{ user(id: $id, key: \"{}\") {{ name }} }}","variables":{{"id":"{}"}}}}"#,
+        secret("GraphQL literal"),
+        secret("GraphQL variable")
+    );
+    let json_rpc = format!(
+        r#"{{"jsonrpc":"2.0","id":7,"method":"orders.list","params":["{}"]}}"#,
+        secret("JSON-RPC parameter")
+    );
+    let soap = format!(
+        "<soap:Envelope xmlns:soap=\"http://schemas.xmlsoap.org/soap/envelope/\"><soap:Body><GetOrder><id>{}</id></GetOrder>\
+         </soap:Body></soap:Envelope>",
+        secret("SOAP element")
+    );
+    let json = "content-type: application/json\r\n";
+    let xml = "content-type: text/xml\r\nsoapaction: \"urn:orders#GetOrder\"\r\n";
+    [
+        post("/graphql", json, &graphql),
+        post("/rpc", json, &json_rpc),
+        post("/soap", xml, &soap),
+    ]
+}
+
+/// Answers whatever `spoken` and `converse` send.
+fn start_applications() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            std::thread::spawn(move || drop(answer(stream)));
+        }
+    });
+    address
+}
+
+/// Serves one connection until it ends.
+fn answer(mut stream: TcpStream) -> std::io::Result<()> {
+    let mut input = BufReader::new(stream.try_clone()?);
+    if input.fill_buf()?.starts_with(b"PRI") {
+        return answer_grpc(input, stream);
+    }
+    loop {
+        let (mut length, mut socket) = (0, false);
+        loop {
+            let mut line = String::new();
+            if input.read_line(&mut line)? == 0 {
+                return Ok(());
+            }
+            let line = line.trim_end();
+            if let Some(value) = line.strip_prefix("content-length: ") {
+                length = value.parse().unwrap_or_default();
+            }
+            socket |= line == "upgrade: websocket";
+            if line.is_empty() {
+                break;
+            }
+        }
+        if socket {
+            let handshake = "HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: upgrade\r\n\
+                sec-websocket-accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\nsec-websocket-protocol: graphql-ws\r\n\r\n";
+            stream.write_all(handshake.as_bytes())?;
+            let mut frame = vec![0; masked(secret("message of a WebSocket")).len()];
+            input.read_exact(&mut frame)?;
+            let text = secret("answer of a WebSocket");
+            stream.write_all(&[0x81, text.len() as u8])?;
+            stream.write_all(text.as_bytes())?;
+            // Close, 1000.
+            return stream.write_all(&[0x88, 2, 0x03, 0xe8]);
+        }
+        let mut body = vec![0; length];
+        input.read_exact(&mut body)?;
+        let body = format!(
+            r#"{{"jsonrpc":"2.0","id":7,"error":{{"code":-32000,"message":"{}"}}}}"#,
+            secret("JSON-RPC error")
+        );
+        let head = format!(
+            "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
+            body.len()
+        );
+        stream.write_all((head + &body).as_bytes())?;
+    }
+}
+
+/// A text frame of a client (RFC 6455 section 5.2) whose mask changes nothing.
+fn masked(text: &str) -> Vec<u8> {
+    let mut frame = vec![0x81, 0x80 | text.len() as u8, 0, 0, 0, 0];
+    frame.extend(text.as_bytes());
+    frame
+}
+
+/// A frame of HTTP/2 (RFC 9113 section 4.1).
+fn frame(kind: u8, flags: u8, stream: u8, payload: &[u8]) -> Vec<u8> {
+    let [_, length @ ..] = (payload.len() as u32).to_be_bytes();
+    let mut frame = length.to_vec();
+    frame.extend([kind, flags, 0, 0, 0, stream]);
+    frame.extend(payload);
+    frame
+}
+
+/// Literal fields, names and values as they are (RFC 7541 section 6.2.1: they enter the table).
+fn block(fields: &[(&str, &str)]) -> Vec<u8> {
+    let string = |text: &str| [vec![text.len() as u8], text.as_bytes().to_vec()].concat();
+    let field = |(name, value): &(&str, &str)| [vec![0x40], string(name), string(value)].concat();
+    fields.iter().flat_map(field).collect()
+}
+
+/// A message of gRPC.
+fn message(text: &str) -> Vec<u8> {
+    [vec![0, 0, 0, 0, text.len() as u8], text.as_bytes().to_vec()].concat()
+}
+
+const HEADERS: u8 = 1;
+const SETTINGS: u8 = 4;
+const END_HEADERS: u8 = 4;
+const END_STREAM: u8 = 1;
+
+/// A call of gRPC on a connection of its own.
+fn call_grpc(address: SocketAddr) {
+    let authority = address.to_string();
+    let bearer = format!("Bearer {}", secret("bearer token"));
+    let request = block(&[
+        (":method", "POST"),
+        (":scheme", "http"),
+        (":path", "/shop.v1.Orders/GetOrder"),
+        (":authority", &authority),
+        ("content-type", "application/grpc"),
+        ("te", "trailers"),
+        ("authorization", &bearer),
+        ("x-customer", secret("custom request header")),
+        ("trace-bin", secret("metadata of gRPC")),
+    ]);
+    let mut client = Client::connect(address).unwrap();
+    client.send(PREFACE);
+    client.send(&frame(SETTINGS, 0, 0, &[]));
+    client.send(&frame(HEADERS, END_HEADERS, 1, &request));
+    client.send(&frame(0, END_STREAM, 1, &message(secret("message of gRPC"))));
+    assert!(contains(&client.rest(), secret("grpc-message")));
+}
+
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// Answers the one call of [`call_grpc`].
+fn answer_grpc(mut input: impl Read, mut stream: TcpStream) -> std::io::Result<()> {
+    input.read_exact(&mut vec![0; PREFACE.len()])?;
+    loop {
+        let mut head = [0; 9];
+        input.read_exact(&mut head)?;
+        let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
+        input.read_exact(&mut vec![0; length as usize])?;
+        if head[3] == 0 && head[4] & END_STREAM != 0 {
+            break;
+        }
+    }
+    let response = block(&[(":status", "200"), ("content-type", "application/grpc")]);
+    let trailers = block(&[("grpc-status", "5"), ("grpc-message", secret("grpc-message"))]);
+    stream.write_all(&frame(SETTINGS, 0, 0, &[]))?;
+    stream.write_all(&frame(HEADERS, END_HEADERS, 1, &response))?;
+    stream.write_all(&frame(0, 0, 1, &message(secret("message of gRPC"))))?;
+    stream.write_all(&frame(HEADERS, END_HEADERS | END_STREAM, 1, &trailers))
+}
+
+/// A WebSocket session, to its end.
+fn converse(address: SocketAddr) {
+    let mut client = Client::connect(address).unwrap();
+    let handshake = format!(
+        "GET /feed HTTP/1.1\r\nhost: {address}\r\nupgrade: websocket\r\nconnection: upgrade\r\nsec-websocket-version: 13\r\n\
+         sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\nsec-websocket-protocol: graphql-ws\r\n\r\n"
+    );
+    assert_eq!(client.ask(&handshake).status, 101);
+    client.send(&masked(secret("message of a WebSocket")));
+    let rest = client.rest();
+    assert!(contains(&rest, secret("answer of a WebSocket")));
+}
+
+#[test]
+fn no_secret_leaves_through_an_application() {
+    if !can_capture() {
+        return;
+    }
+    let mut node = Node::start(&NodeOptions::default());
+    let address = start_applications();
+    let mut client = Client::connect(address).unwrap();
+    for request in spoken(address) {
+        assert_eq!(client.ask(&request).status, 200);
+    }
+    converse(address);
+    call_grpc(address);
+    drop(client);
+    let rows = node.all_calls(address.port(), 5);
+    let said: Vec<String> = rows
+        .iter()
+        .map(|call| {
+            let field = |name: &str| call.row[name].as_str().unwrap_or_default().to_owned();
+            format!("{} {} {}", call.path, field("application"), field("operation"))
+        })
+        .collect();
+    for expected in [
+        "/graphql graphql query GetUser",
+        "/rpc json-rpc orders.list",
+        "/soap soap GetOrder",
+        "/feed websocket graphql-ws",
+        "/shop.v1.Orders/GetOrder grpc shop.v1.Orders/GetOrder",
+    ] {
+        assert!(
+            said.iter().any(|said| said == expected),
+            "{expected} is not in {said:?}"
+        );
+    }
+    let grpc = rows
+        .iter()
+        .find(|call| call.row["application"] == "grpc")
+        .unwrap();
+    assert_eq!(
+        (&grpc.row["rpc_status"], &grpc.row["rpc_error"], &grpc.row["host"]),
+        (&5.into(), &true.into(), &address.to_string().into())
+    );
+    for form in ["table", "json"] {
+        let output = node.cli(&["calls", "--output", form]);
+        assert!(output.status.success());
+        println!("{}", String::from_utf8_lossy(&output.stdout));
+        search("calls", &output.stdout);
+    }
+    for (path, bytes) in files(node.directory()) {
+        search(&path.display().to_string(), &bytes);
+    }
 }
 
 fn http_text(address: SocketAddr) -> String {
