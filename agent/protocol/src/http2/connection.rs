@@ -12,19 +12,20 @@ const PUSHED: u64 = 1 << 32;
 
 /// One HTTP/2 connection.
 ///
-/// Segments of one direction come in order; the two directions may be delivered in any interleaving: exchanges pair by their
-/// stream, and a response that comes before its request waits for it.
+/// Segments of one direction come in order; the two directions may be delivered in any interleaving: exchanges pair
+/// by their stream, and a response that comes before its request waits for it.
 ///
-/// An exchange is out as soon as both directions of its stream have ended. One that was reset comes out when what was on its way
-/// has come: with the first segment of the other direction a second later, when `Limits::pending_requests` more were reset, or with
-/// the end of the connection. A stream that is silent since its direction lost its place comes out after so many more requests,
-/// because its end may be lost.
+/// An exchange is out as soon as both directions of its stream have ended. One that was reset comes out when what was
+/// on its way has come: with the first segment of the other direction a second later, when `Limits::pending_requests`
+/// more were reset, or with the end of the connection. A stream that is silent since its direction lost its place
+/// comes out after so many more requests, because its end may be lost.
 ///
-/// `Exchange::index` counts the requests in the order of their first bytes; pushed ones are counted by themselves, from 2^32.
+/// `Exchange::index` counts the requests in the order of their first bytes; pushed ones are counted by themselves,
+/// from 2^32.
 ///
-/// `GAP` is set on an exchange if bytes are missing inside it, and on all that were open when their direction lost its place.
-/// `LATE_JOIN` is set on exchanges of a connection joined late of which anything is unknown (a field that refers to the HPACK table
-/// from before), and on the first. An exchange without both is whole.
+/// `GAP` is set on an exchange if bytes are missing inside it, and on all that were open when their direction lost
+/// its place. `LATE_JOIN` is set on exchanges of a connection joined late of which anything is unknown (a field that
+/// refers to the HPACK table from before), and on the first. An exchange without both is whole.
 ///
 /// Nothing comes out of a connection that is not HTTP/2: see [`Self::is_believed`].
 #[derive(Debug)]
@@ -73,8 +74,8 @@ impl Connection {
         )
     }
 
-    /// A connection whose request direction is HTTP/2 from stream offset `request` on (there: the client's preface), and whose response
-    /// direction from `response` on.
+    /// A connection whose request direction is HTTP/2 from stream offset `request` on (there: the client's preface),
+    /// and whose response direction from `response` on.
     #[must_use]
     pub fn begin_at(limits: Limits, request: u64, response: u64) -> Self {
         Self::with_readers(
@@ -85,9 +86,9 @@ impl Connection {
         )
     }
 
-    /// A connection that began as HTTP/1.1 and was upgraded (h2c, RFC 7540 3.2): `upgrade` is the exchange that did it, whose request is
-    /// now answered on stream 1; `settings` is what its `HTTP2-Settings` field holds, decoded. `request` and `response` are the stream
-    /// offsets from which on the two directions are HTTP/2.
+    /// A connection that began as HTTP/1.1 and was upgraded (h2c, RFC 7540 3.2): `upgrade` is the exchange that did
+    /// it, whose request is now answered on stream 1; `settings` is what its `HTTP2-Settings` field holds, decoded.
+    /// `request` and `response` are the stream offsets from which on the two directions are HTTP/2.
     #[must_use]
     pub fn from_upgrade(
         limits: Limits,
@@ -135,8 +136,8 @@ impl Connection {
         }
     }
 
-    /// Takes the bytes of `direction` that begin at stream offset `offset`. Bytes before what was seen are ignored; bytes between are
-    /// missing. `boundary` is not needed: any segment may begin with a frame.
+    /// Takes the bytes of `direction` that begin at stream offset `offset`. Bytes before what was seen are ignored;
+    /// bytes between are missing. `boundary` is not needed: any segment may begin with a frame.
     pub fn segment(
         &mut self,
         direction: Direction,
@@ -163,15 +164,15 @@ impl Connection {
         self.end_lingering(direction, time);
     }
 
-    /// The bytes of `direction` before stream offset `until` that were not given yet will not come because they were left out on
-    /// purpose. Call it before the segment behind them.
+    /// The bytes of `direction` before stream offset `until` that were not given yet will not come because they were
+    /// left out on purpose. Call it before the segment behind them.
     pub fn left_out(&mut self, direction: Direction, until: u64) {
         let reader = self.reader(direction);
         reader.left_out_until = reader.left_out_until.max(until);
     }
 
-    /// Bytes of `direction` up to stream offset `until` went by at `time` and were left out on purpose. Unless they lie inside of a DATA
-    /// frame this loses the place as missing bytes do.
+    /// Bytes of `direction` up to stream offset `until` went by at `time` and were left out on purpose. Unless they
+    /// lie inside of a DATA frame this loses the place as missing bytes do.
     pub fn passed(&mut self, direction: Direction, until: u64, time: Nanos) {
         if self.reader(direction).is_over() {
             return;
@@ -209,7 +210,8 @@ impl Connection {
         self.out.pop_front()
     }
 
-    /// What the caller need not deliver of `direction`. The place of every frame is known from the one before, so all is needed.
+    /// What the caller need not deliver of `direction`. The place of every frame is known from the one before, so all
+    /// is needed.
     #[must_use]
     pub fn wants(&self, direction: Direction) -> Want {
         let reader = match direction {
@@ -234,14 +236,15 @@ impl Connection {
         std::mem::take(&mut self.counters)
     }
 
-    /// Whether it is certain that this is HTTP/2: frames were consistent up to a header block with valid pseudo-header fields.
+    /// Whether it is certain that this is HTTP/2: frames were consistent up to a header block with valid
+    /// pseudo-header fields.
     #[must_use]
     pub fn is_believed(&self) -> bool {
         self.belief == Belief::Believed
     }
 
-    /// Whether it is certain that this is not HTTP/2: before it was believed, the preface, a frame or a header block was none; or nothing
-    /// that came on a connection joined late was. It wants nothing then.
+    /// Whether it is certain that this is not HTTP/2: before it was believed, the preface, a frame or a header block
+    /// was none; or nothing that came on a connection joined late was. It wants nothing then.
     #[must_use]
     pub fn not_http2(&self) -> bool {
         self.belief == Belief::Refuted

@@ -8,7 +8,8 @@ use crate::{Direction, Nanos};
 
 /// SETTINGS_MAX_FRAME_SIZE.
 const MAX_FRAME_SIZE: u16 = 5;
-/// GOAWAY frames that are acted on: a server sends two where it shuts down gracefully (RFC 9113 6.8). Each looks at all streams.
+/// GOAWAY frames that are acted on: a server sends two where it shuts down gracefully (RFC 9113 6.8). Each looks at
+/// all streams.
 const GOAWAYS_MAX: u32 = 8;
 
 /// Bytes of a setting.

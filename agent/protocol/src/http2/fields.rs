@@ -82,14 +82,15 @@ impl Fields {
         *place = Some(value);
     }
 
-    /// Whether a field name has upper-case or other odd bytes, a value control characters or white space around it, or a field belongs
-    /// to the connection (RFC 9113 8.2.1, 8.2.2). An endpoint should refuse such a message; not all do.
+    /// Whether a field name has upper-case or other odd bytes, a value control characters or white space around it,
+    /// or a field belongs to the connection (RFC 9113 8.2.1, 8.2.2). An endpoint should refuse such a message; not
+    /// all do.
     pub(super) const fn is_odd(&self) -> bool {
         self.odd
     }
 
-    /// The head of a request. Of pseudo-header fields that have to be there, any may be missing if there are unknown fields, but
-    /// not all.
+    /// The head of a request. Of pseudo-header fields that have to be there, any may be missing if there are unknown
+    /// fields, but not all.
     pub(super) fn request(self) -> Result<RequestHead, Malformed> {
         let Self {
             method,
@@ -197,7 +198,8 @@ fn is_scheme(scheme: &[u8]) -> bool {
             .all(|&byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte))
 }
 
-/// RFC 9113 8.3.1: not empty and, for `http` and `https`, a path or `*`. White space and control characters would end it in HTTP/1.
+/// RFC 9113 8.3.1: not empty and, for `http` and `https`, a path or `*`. White space and control characters would end
+/// it in HTTP/1.
 fn is_path(path: &[u8], scheme: Option<&[u8]>) -> bool {
     let web = scheme.is_none_or(|scheme| matches!(scheme, b"http" | b"https"));
     let begins = match path {

@@ -97,12 +97,14 @@ impl FrameHeader {
         matches!(self.kind, Kind::Data | Kind::Headers) && self.has(END_STREAM)
     }
 
-    /// Whether a receiver of frames of `direction` may accept it as far as the header tells: the frame belongs to a stream
-    /// or to the connection, its length and its sender are as RFC 9113 6 has them. Undefined flags and the reserved bit are ignored.
+    /// Whether a receiver of frames of `direction` may accept it as far as the header tells: the frame belongs to a
+    /// stream or to the connection, its length and its sender are as RFC 9113 6 has them. Undefined flags and the
+    /// reserved bit are ignored.
     pub(crate) fn is_valid(self, direction: Direction) -> bool {
         let Self { len, stream, .. } = self;
         let by_server = direction == Direction::Response;
-        // Streams of even numbers are the server's (RFC 9113 5.1.1); a client sends nothing on them but resets and windows.
+        // Streams of even numbers are the server's (RFC 9113 5.1.1); a client sends nothing on them but resets and
+        // windows.
         let may_send = by_server || stream % 2 == 1;
         let pad = u32::from(self.has(PADDED));
         match self.kind {
@@ -123,8 +125,8 @@ impl FrameHeader {
         }
     }
 
-    /// Whether a sender that keeps to the RFC could have sent it: valid, the reserved bit and undefined flags unset, of a registered
-    /// type, and not above `len_max`. For bytes of which it is not certain that they are frames.
+    /// Whether a sender that keeps to the RFC could have sent it: valid, the reserved bit and undefined flags unset,
+    /// of a registered type, and not above `len_max`. For bytes of which it is not certain that they are frames.
     pub(crate) fn fits(self, direction: Direction, len_max: u32) -> bool {
         let known = match self.kind {
             Kind::Data => END_STREAM | PADDED,
@@ -175,7 +177,8 @@ mod tests {
         assert!(header.ends_stream());
     }
 
-    /// Length, type, flags, stream; whether a client's, and a server's, may be accepted; whether they could have been sent.
+    /// Length, type, flags, stream; whether a client's, and a server's, may be accepted; whether they could have been
+    /// sent.
     type Case = (u32, u8, u8, u32, [bool; 2], [bool; 2]);
 
     #[test]

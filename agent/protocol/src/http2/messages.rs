@@ -331,8 +331,8 @@ impl Connection {
         }
     }
 
-    /// Keeps the memory for bodies within its limit, after one was read on: the largest gives its decoder back, so that nobody
-    /// blinds others with a large one; if that is not enough, the one that grew grows no more.
+    /// Keeps the memory for bodies within its limit, after one was read on: the largest gives its decoder back, so
+    /// that nobody blinds others with a large one; if that is not enough, the one that grew grows no more.
     fn bound_body(&mut self, id: u32, direction: Direction) {
         let grew = self.streams.keep_body(id, direction);
         if grew && self.streams.bodies_bytes > self.limits.open_bodies_bytes {

@@ -48,8 +48,8 @@ pub(super) struct Reader {
 /// Bytes of control frames that matter: GOAWAY's identifier and code, a setting.
 pub(super) const SMALL_BYTES: usize = 8;
 
-/// Payload length believed of a frame on a connection joined late, whose settings are not known. RFC 9113 4.2 allows 16 MiB; no
-/// implementation is known to use more than this by default.
+/// Payload length believed of a frame on a connection joined late, whose settings are not known. RFC 9113 4.2 allows
+/// 16 MiB; no implementation is known to use more than this by default.
 const PAYLOAD_BYTES_LATE: u32 = 1 << 22;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,8 +1,9 @@
 //! Losing the place in a direction, and finding it again.
 //!
-//! Every frame's header tells where the next one begins, so missing bytes cost the place only if a header is among them. A new
-//! place is a chain of headers that fit, at the begin of a segment, where senders mostly begin a frame, or longer anywhere in it. Until a header block
-//! with valid fields was read there, one header that does not fit ends it.
+//! Every frame's header tells where the next one begins, so missing bytes cost the place only if a header is among
+//! them. A new place is a chain of headers that fit, at the begin of a segment, where senders mostly begin a frame,
+//! or longer anywhere in it. Until a header block with valid fields was read there, one header that does not fit ends
+//! it.
 
 use super::connection::{Belief, Connection};
 use super::frame::{FrameHeader, HEADER_BYTES, Kind};
@@ -14,8 +15,8 @@ use crate::{Direction, Flags, Nanos, Start};
 const CHAIN_MIN: usize = 3;
 /// How far a stream may be above every one seen before: so many may have been opened by bytes that are missing.
 const STREAMS_AHEAD: u32 = 1 << 17;
-/// Segments without the begin of a frame, places that were none, and header blocks without pseudo-header fields, after which a connection that was never believed is taken to be
-/// something else.
+/// Segments without the begin of a frame, places that were none, and header blocks without pseudo-header fields,
+/// after which a connection that was never believed is taken to be something else.
 const TRIES_MAX: u32 = 256;
 
 impl Connection {
@@ -169,7 +170,8 @@ impl Connection {
         skipped
     }
 
-    /// Whether `data` begins with frame headers that fit, each behind the payload of the one before: up to its end, or `enough` of them.
+    /// Whether `data` begins with frame headers that fit, each behind the payload of the one before: up to its end,
+    /// or `enough` of them.
     fn chain(&self, direction: Direction, mut data: &[u8], enough: usize) -> bool {
         let mut frames = 0;
         let mut block = None;

@@ -133,8 +133,8 @@ impl Stream {
         }
     }
 
-    /// Something of `direction` was seen, at a time when that direction had lost its place `losses` times. Whether it had not
-    /// so often before: something may be missing.
+    /// Something of `direction` was seen, at a time when that direction had lost its place `losses` times. Whether it
+    /// had not so often before: something may be missing.
     pub(super) fn seen(&mut self, direction: Direction, losses: u32, time: Nanos) -> bool {
         let half = self.half(direction);
         let missed = half.losses != losses;
@@ -157,8 +157,8 @@ impl Stream {
         missed
     }
 
-    /// Whether the ends of both directions were seen or may have been among missing bytes, of one at least. `losses`: how often each
-    /// direction lost its place.
+    /// Whether the ends of both directions were seen or may have been among missing bytes, of one at least. `losses`:
+    /// how often each direction lost its place.
     pub(super) fn is_doubtful(&self, losses: [u32; 2]) -> bool {
         let [request, response] = losses;
         let silent = |half: &Half, losses| half.state == HalfState::Open && half.losses != losses;

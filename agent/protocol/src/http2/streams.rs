@@ -121,8 +121,8 @@ impl Streams {
         }
     }
 
-    /// The stream that makes room first: pushed ones, which may never be sent, then the oldest. Takes constant time on average,
-    /// since half of all are put into order at a time.
+    /// The stream that makes room first: pushed ones, which may never be sent, then the oldest. Takes constant time
+    /// on average, since half of all are put into order at a time.
     pub(super) fn oldest(&mut self) -> Option<u32> {
         loop {
             while let Some(id) = self.oldest.pop_front() {

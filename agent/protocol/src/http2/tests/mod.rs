@@ -1,5 +1,6 @@
-//! Tests of the whole engine. `wire` makes frames by hand, `script` plays conversations; `rules`, `losses` and `switches` hold one rule a
-//! case; `recorded` are connections of real peers, of which `laws` states properties; `hostile` feeds it anything.
+//! Tests of the whole engine. `wire` makes frames by hand, `script` plays conversations; `rules`, `losses` and
+//! `switches` hold one rule a case; `recorded` are connections of real peers, of which `laws` states properties;
+//! `hostile` feeds it anything.
 
 mod hostile;
 mod laws;

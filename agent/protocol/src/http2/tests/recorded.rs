@@ -15,7 +15,8 @@ use tokio::task::JoinSet;
 use super::script::{Item, Script};
 use crate::Direction;
 
-/// One request of a conversation. What is asked for stands in the path: `/kind/number`; the number comes back in a header field.
+/// One request of a conversation. What is asked for stands in the path: `/kind/number`; the number comes back in a
+/// header field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Ask {
     /// No bodies.

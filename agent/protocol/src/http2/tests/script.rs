@@ -163,8 +163,8 @@ impl Played {
     }
 }
 
-/// `stream METHOD target > status`, each followed by its body as `wire/decoded bytes` and trailers as `+n` where there are any, and by
-/// unknown fields as `?n`; then flags.
+/// `stream METHOD target > status`, each followed by its body as `wire/decoded bytes` and trailers as `+n` where
+/// there are any, and by unknown fields as `?n`; then flags.
 pub(crate) fn line(exchange: &Exchange) -> String {
     let Exchange {
         request,
