@@ -4,9 +4,7 @@ use std::hint::black_box;
 use std::iter::from_fn;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use protocol::http1::Connection;
-use protocol::{Boundary, Start};
-use protocol::{Direction, Limits};
+use protocol::{Boundary, Connection, Direction, Exchange, Limits, Nanos, Start, http1};
 
 const REQUEST: &str = "GET /api/v1/users/4711/orders?limit=20 HTTP/1.1\r\nHost: shop.internal:8080\r\n\
     User-Agent: python-requests/2.31.0\r\nAccept-Encoding: gzip, deflate\r\nAccept: application/json\r\n\
@@ -14,9 +12,30 @@ const REQUEST: &str = "GET /api/v1/users/4711/orders?limit=20 HTTP/1.1\r\nHost: 
 
 const EXCHANGES: u64 = 1000;
 
+/// Who reads.
+trait Engine {
+    fn segment(&mut self, direction: Direction, offset: u64, time: Nanos, data: &[u8], boundary: Boundary);
+    fn poll(&mut self) -> Option<Exchange>;
+}
+
+macro_rules! engines {
+    ($($engine:ty),*) => {
+        $(impl Engine for $engine {
+            fn segment(&mut self, direction: Direction, offset: u64, time: Nanos, data: &[u8], boundary: Boundary) {
+                Self::segment(self, direction, offset, time, data, boundary);
+            }
+
+            fn poll(&mut self) -> Option<Exchange> {
+                Self::poll(self)
+            }
+        })*
+    };
+}
+
+engines!(http1::Connection, Connection);
+
 /// Plays `EXCHANGES` exchanges over one connection, in segments of at most `cut` bytes.
-fn play(request: &[u8], response: &[u8], cut: usize, limits: Limits) -> u64 {
-    let mut connection = Connection::new(limits, Start::Fresh);
+fn play(mut connection: impl Engine, request: &[u8], response: &[u8], cut: usize) -> u64 {
     let mut offsets = [0_u64; 2];
     let mut time = 0;
     let mut seen = 0;
@@ -66,7 +85,12 @@ fn http1(criterion: &mut Criterion) {
     group.throughput(Throughput::Elements(EXCHANGES));
     for (name, response, cut, limits) in cases {
         group.bench_function(name, |bencher| {
-            bencher.iter(|| play(REQUEST.as_bytes(), response.as_bytes(), cut, limits));
+            let new = || http1::Connection::new(limits, Start::Fresh);
+            bencher.iter(|| play(new(), REQUEST.as_bytes(), response.as_bytes(), cut));
+        });
+        group.bench_function(format!("{name}, whatever it speaks"), |bencher| {
+            let new = || Connection::new(limits, Start::Fresh);
+            bencher.iter(|| play(new(), REQUEST.as_bytes(), response.as_bytes(), cut));
         });
     }
     group.finish();
