@@ -11,6 +11,9 @@ pub(super) struct Operation<'a> {
     pub(super) name: Option<&'a [u8]>,
 }
 
+/// Tokens of the selection set of the operation that is asked for that are checked: by then it is GraphQL, or nothing is.
+const TOKENS_CHECKED: usize = 100;
+
 /// The operation of `document` that is called `wanted`, or else its first; `None`: it is no document that can be executed.
 /// `whole`: nothing of it is missing at its end.
 pub(super) fn operation<'a>(document: &'a [u8], wanted: Option<&[u8]>, whole: bool) -> Option<Operation<'a>> {
@@ -21,7 +24,7 @@ pub(super) fn operation<'a>(document: &'a [u8], wanted: Option<&[u8]>, whole: bo
     };
     let mut first = None;
     loop {
-        match parser.definition() {
+        match parser.definition(wanted) {
             Definition::Operation(operation) => {
                 if wanted.is_some() && operation.name == wanted {
                     return Some(operation);
@@ -80,7 +83,7 @@ impl<'a> Parser<'a> {
         if self.whole { Part::Bad } else { Part::Cut }
     }
 
-    fn definition(&mut self) -> Definition<'a> {
+    fn definition(&mut self, wanted: Option<&[u8]>) -> Definition<'a> {
         let mut token = self.next();
         // A description (September 2025 edition, 2.12).
         if token == Token::Text {
@@ -95,7 +98,7 @@ impl<'a> Parser<'a> {
                 };
                 // An opening brace alone is no sign of GraphQL.
                 return match self.peek() {
-                    Token::Name(_) | Token::Mark(b'.') => self.ends(anonymous),
+                    Token::Name(_) | Token::Mark(b'.') => self.ends(anonymous, wanted),
                     _ => Definition::None,
                 };
             }
@@ -128,7 +131,7 @@ impl<'a> Parser<'a> {
             Part::Bad => return Definition::None,
         }
         match self.next() {
-            Token::Mark(b'{') => self.ends(operation),
+            Token::Mark(b'{') => self.ends(operation, wanted),
             // A bare keyword is a word like any other.
             Token::End if !self.whole && begun => Definition::Operation(operation),
             _ => Definition::None,
@@ -136,8 +139,13 @@ impl<'a> Parser<'a> {
     }
 
     /// The operation, if a selection set follows.
-    fn ends(&mut self, operation: Operation<'a>) -> Definition<'a> {
-        match self.selections() {
+    fn ends(&mut self, operation: Operation<'a>, wanted: Option<&[u8]>) -> Definition<'a> {
+        let checked = if wanted.is_none() || operation.name == wanted {
+            TOKENS_CHECKED
+        } else {
+            usize::MAX
+        };
+        match self.selections(checked) {
             Part::Complete | Part::Cut => Definition::Operation(operation),
             Part::Bad => Definition::None,
         }
@@ -150,7 +158,7 @@ impl<'a> Parser<'a> {
         let part = match (fits, cut) {
             (true, _) => match self.directives() {
                 Part::Complete => match self.next() {
-                    Token::Mark(b'{') => self.selections(),
+                    Token::Mark(b'{') => self.selections(usize::MAX),
                     Token::End => self.end(),
                     _ => Part::Bad,
                 },
@@ -204,11 +212,11 @@ impl<'a> Parser<'a> {
         }
     }
 
-    /// Behind an opening brace: up to the one that closes it.
-    fn selections(&mut self) -> Part {
+    /// Behind an opening brace: up to the one that closes it, or as far as is to be checked.
+    fn selections(&mut self, checked: usize) -> Part {
         let mut depth = 1_usize;
         let mut before = Before::Open;
-        loop {
+        for _ in 0..checked {
             before = match (self.next(), before) {
                 (Token::Name(_), _) => Before::Field,
                 (Token::Mark(b':'), Before::Field) => match self.next() {
@@ -243,6 +251,7 @@ impl<'a> Parser<'a> {
                 _ => return Part::Bad,
             };
         }
+        Part::Cut
     }
 }
 

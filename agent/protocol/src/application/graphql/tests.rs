@@ -113,6 +113,26 @@ fn documents_that_are_cut_off() {
 }
 
 #[test]
+fn long_documents_are_believed_and_searched() {
+    let long = "a ".repeat(200);
+    let both = format!("query A {{ {long} }} mutation B {{ {long} 1 }}");
+    assert_eq!(show(document(both.as_bytes(), true)), "query A");
+    let named = |wanted: &str| {
+        body(
+            &serde_json::json!({"query": both, "operationName": wanted}).to_string(),
+            true,
+        )
+    };
+    assert_eq!(named("B"), "mutation B");
+    assert_eq!(named("A"), "query A");
+    assert_eq!(
+        named("C"),
+        "none",
+        "all of it is looked at, and it is no document"
+    );
+}
+
+#[test]
 fn requests() {
     let cases = [
         // Apollo Client.
