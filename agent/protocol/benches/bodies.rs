@@ -37,6 +37,9 @@ fn gzip(content: &[u8]) -> Vec<u8> {
     encoder.finish().unwrap_or_default()
 }
 
+/// Its name, header fields and content, and what is wanted of it.
+type Case<'a> = (&'a str, &'a [(&'a str, &'a str)], Vec<u8>, Limits);
+
 fn bodies(criterion: &mut Criterion) {
     let none = Limits::default();
     let keep = Limits {
@@ -65,7 +68,7 @@ fn bodies(criterion: &mut Criterion) {
     let small = [&[0, 0, 0, 0, 100][..], &[b'x'; 100]].concat().repeat(1000);
     let large = [&[0, 0, 1, 0, 0][..], &[b'x'; 65536]].concat().repeat(4);
     let json = "application/json";
-    let cases: [(&str, &[(&str, &str)], Vec<u8>, Limits); 11] = [
+    let cases: [Case<'_>; 11] = [
         ("nobody wants it", &[], orders.clone().into(), none),
         ("kept", &[], orders.clone().into(), keep),
         (
