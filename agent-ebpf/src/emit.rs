@@ -63,11 +63,30 @@ unsafe fn describe(header: *mut ChunkHeader, piece: &Piece) {
     }
 }
 
+/// What became of a piece.
+#[derive(Clone, Copy)]
+enum Sent {
+    /// There was no room.
+    No,
+    /// It is on its way.
+    Yes,
+    /// So it is, and it begins like a response that switches protocols.
+    Switching,
+}
+
+/// First twelve bytes of a response that switches protocols (RFC 9110, 15.2.2).
+const SWITCHING: [u32; 3] = [
+    u32::from_le_bytes(*b"HTTP"),
+    u32::from_le_bytes(*b"/1.1"),
+    u32::from_le_bytes(*b" 101"),
+];
+
 #[inline(always)]
-fn fill<const N: usize>(piece: &Piece) -> bool {
+fn fill<const N: usize>(piece: &Piece) -> Sent {
     let Some(mut record) = EVENTS.reserve_bytes(size_of::<ChunkHeader>() + N, 0) else {
-        return false;
+        return Sent::No;
     };
+    let mut sent = Sent::Yes;
     let start = record.as_mut_ptr();
     let header = start.cast::<ChunkHeader>();
     // SAFETY: the reservation holds a header (ring records are eight-byte aligned) and N bytes.
@@ -82,6 +101,11 @@ fn fill<const N: usize>(piece: &Piece) -> bool {
             if bpf_probe_read_user(payload.cast(), bytes as u32, piece.address as *const _) == 0 {
                 (*header).captured = bytes as u32;
                 count(Counter::Captured, bytes);
+                // Of shorter ones the bytes compared may be those of an older record: then too much is captured, until the agent says so.
+                let first = payload.cast::<u32>();
+                if *first == SWITCHING[0] && *first.add(1) == SWITCHING[1] && *first.add(2) == SWITCHING[2] {
+                    sent = Sent::Switching;
+                }
             } else {
                 (*header).flags |= chunk_flags::FAULT;
                 count(Counter::Fault, bytes);
@@ -89,10 +113,10 @@ fn fill<const N: usize>(piece: &Piece) -> bool {
         }
     }
     record.submit(NO_WAKEUP);
-    true
+    sent
 }
 
-/// Sends one piece, or counts it as lost. Always 0: global functions return a number.
+/// Sends one piece, or counts it as lost. Not 0 when it begins like a response that switches protocols.
 ///
 /// A global function: verified once, by itself, instead of again for each state of each caller. That is why it takes plain memory, and
 /// why the null check that no caller needs is there.
@@ -111,13 +135,14 @@ pub extern "C" fn send_piece(piece: *const Piece) -> u32 {
         1024..4096 => fill::<4096>(piece),
         _ => fill::<{ CHUNK_BYTES_MAX + 1 }>(piece),
     };
-    if !sent {
-        turn_away(piece);
+    match sent {
+        Sent::No => turn_away(piece),
+        Sent::Yes => 0,
+        Sent::Switching => 1,
     }
-    0
 }
 
-/// Counts a piece for which there is no room, and whether a message began with it. Global, as [`send_piece`].
+/// Counts a piece for which there is no room, and whether a message began with it. Always 0: global functions return a number.
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn turn_away(piece: *const Piece) -> u32 {

@@ -263,7 +263,10 @@ fn wanted<const TRUSTED: bool>(
     }
     if left == 0 || whole {
         // Everything in one record, the common case; or nothing but the news that bytes went by.
-        emit::send_piece(&raw const piece);
+        if emit::send_piece(&raw const piece) != 0 {
+            // What follows may be HTTP/2 or WebSocket: by the time the agent says so, the limit of a turn may have cut it.
+            connection.turn_bytes_max = WHOLE_TURN;
+        }
         return;
     }
     piece.length = 0;

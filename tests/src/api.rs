@@ -29,6 +29,20 @@ pub struct Call {
     pub response_body_bytes: u64,
     /// Latency, microseconds.
     pub duration_us: u64,
+    /// `HTTP/1.1`, `HTTP/2`.
+    pub protocol: String,
+    /// What speaks on top of it.
+    pub application: String,
+    /// What is called in terms of the application.
+    pub operation: String,
+    /// `grpc-status`, code of a Close frame.
+    pub rpc_status: Option<i64>,
+    /// How messages of gRPC flowed.
+    pub streaming: String,
+    /// Messages of the client, of the server.
+    pub messages: [u64; 2],
+    /// Bytes of their payloads.
+    pub message_bytes: [u64; 2],
     /// Completeness flags.
     pub flags: Vec<String>,
     /// Who called.
@@ -56,6 +70,13 @@ impl Call {
             request_body_bytes: number("request_body_bytes"),
             response_body_bytes: number("response_body_bytes"),
             duration_us: number("duration_us"),
+            protocol: text("protocol"),
+            application: text("application"),
+            operation: text("operation"),
+            rpc_status: row["rpc_status"].as_i64(),
+            streaming: text("streaming"),
+            messages: [number("request_messages"), number("response_messages")],
+            message_bytes: [number("request_message_bytes"), number("response_message_bytes")],
             flags: row["flags"]
                 .as_array()
                 .into_iter()
@@ -68,6 +89,12 @@ impl Call {
             server: address("server_address"),
             row: row.clone(),
         }
+    }
+
+    /// Whether one of the completeness flags is set.
+    #[must_use]
+    pub fn is(&self, flag: &str) -> bool {
+        self.flags.iter().any(|set| set == flag)
     }
 
     /// Value of a header field of the response that the policy lets through.

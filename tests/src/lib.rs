@@ -14,10 +14,16 @@
 mod agent;
 pub mod api;
 mod collector;
+/// Messages, client and server of `services/grpc/echo.proto`.
+pub mod echo {
+    #![allow(missing_docs, clippy::all, reason = "generated")]
+    tonic::include_proto!("eastwatch.test");
+}
 pub mod http;
 pub mod load;
 mod metrics;
 mod node;
+pub mod peers;
 mod preflight;
 mod process;
 pub mod servers;
@@ -27,6 +33,6 @@ pub use agent::{Agent, AgentOptions};
 pub use collector::Collector;
 pub use metrics::Metrics;
 pub use node::{Node, NodeOptions, UNLIMITED, directory};
-pub use preflight::{can_capture, has_program, mount_tracefs};
+pub use preflight::{can_capture, has_file, has_program, mount_tracefs};
 pub use process::{Process, program};
 pub use wait::{DEADLINE, until, until_within};

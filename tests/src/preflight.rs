@@ -28,6 +28,15 @@ pub fn has_program(name: &str) -> bool {
     found || decide(&[&format!("{name} is not installed: cargo xtask setup --tests")])
 }
 
+/// The same of a file that a package installs.
+///
+/// # Panics
+/// When `CI` is set: there it must be.
+#[must_use]
+pub fn has_file(path: &str) -> bool {
+    Path::new(path).exists() || decide(&[&format!("{path} is not there: cargo xtask setup --tests")])
+}
+
 /// Mounts the file system that tells the numbers of tracepoints, which the provider `syscall-exit` attaches by. Tests run beside each
 /// other: one that another has mounted meanwhile is as good.
 ///

@@ -1,6 +1,7 @@
 //! A child process that ends with the test.
 
 use std::fs::File;
+use std::io::Write;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -112,6 +113,32 @@ impl Process {
             );
             found
         })
+    }
+
+    /// Writes a line to its standard input.
+    ///
+    /// # Panics
+    /// It has ended.
+    pub fn write_line(&mut self, line: &str) {
+        let input = self.child.stdin.as_mut().unwrap();
+        writeln!(input, "{line}").unwrap_or_else(|error| panic!("{}: {error}", self.name));
+    }
+
+    /// Writes a line to its standard input and waits until it has said `done` once more.
+    ///
+    /// # Panics
+    /// It ended, or the deadline passed.
+    pub fn order(&mut self, line: &str) {
+        let said = |text: &str| text.lines().filter(|line| *line == "done").count();
+        let before = said(&self.stdout());
+        self.write_line(line);
+        let what = format!("{} does {line}", self.name);
+        until(&what, || {
+            let ended = self.try_wait();
+            let done = said(&self.stdout()) > before;
+            assert!(done || ended.is_none(), "{what}: {ended:?}\n{}", self.stderr());
+            done.then_some(())
+        });
     }
 
     /// Its exit status, once it has ended.

@@ -33,11 +33,11 @@ pub fn free_port() -> u16 {
     listener.local_addr().unwrap().port()
 }
 
-fn sources() -> PathBuf {
+pub(crate) fn sources() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("services")
 }
 
-fn start(
+pub(crate) fn start(
     name: &'static str,
     workload: &'static str,
     directory: &Path,

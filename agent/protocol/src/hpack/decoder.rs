@@ -142,7 +142,12 @@ impl Decoder {
             match first {
                 0x80.. => self.indexed(integer::read(first, 0x7f, &mut rest)?, output)?,
                 0x40.. => self.literal_indexed(first, &mut rest, output)?,
-                0x20.. => return Err(Error::SizeUpdateAfterField),
+                // Belongs to the begin of a block (4.2). Go's encoder sends it between two fields when the settings come while it
+                // makes a block, and decoders take it.
+                0x20.. => {
+                    let size = self.size_update(first, &mut rest)?;
+                    self.resize(size);
+                }
                 _ => self.literal(first, &mut rest, output)?,
             }
         }
@@ -157,23 +162,33 @@ impl Decoder {
             && first & 0xe0 == 0x20
         {
             rest = after;
-            let size = integer::read(first, 0x1f, &mut rest)?;
-            if let Some(allowed) = self.settings
-                && size > allowed
-            {
-                return Err(Error::SizeAboveSettings { size, allowed });
-            }
+            let size = self.size_update(first, &mut rest)?;
             if updates == 0 {
                 self.settings_lowered(Some(size))?;
             }
-            self.table.resize(size);
-            self.size_known = true;
+            self.resize(size);
             updates += 1;
         }
         if updates == 0 {
             self.settings_lowered(None)?;
         }
         Ok(rest)
+    }
+
+    /// 6.3: the size, not yet in force.
+    fn size_update(&self, first: u8, rest: &mut &[u8]) -> Result<u32, Error> {
+        let size = integer::read(first, 0x1f, rest)?;
+        if let Some(allowed) = self.settings
+            && size > allowed
+        {
+            return Err(Error::SizeAboveSettings { size, allowed });
+        }
+        Ok(size)
+    }
+
+    fn resize(&mut self, size: u32) {
+        self.table.resize(size);
+        self.size_known = true;
     }
 
     /// An encoder whose settings were lowered below what its table holds must begin its next block with an update to

@@ -35,9 +35,6 @@ pub enum Error {
         /// SETTINGS_HEADER_TABLE_SIZE, bytes.
         allowed: u32,
     },
-    /// A table size update behind the first field of the block (RFC 7541 4.2).
-    #[error("a table size update comes after a field")]
-    SizeUpdateAfterField,
     /// The settings were lowered below what the table holds, and the block does not begin by saying so (RFC 9113 4.3.1).
     #[error(
         "the table holds {held} bytes, the settings allow {allowed}, and the block does not lower its size"

@@ -120,7 +120,7 @@ fn a_part_of_more_than_the_half_of_the_sequence_numbers_is_skipped_in_steps() {
 #[test]
 fn what_speaks_something_else_is_ignored_and_that_order_repeated() {
     let mut talk = Talk::new(1);
-    talk.say(true, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 1);
+    talk.say(true, "EHLO stock\r\n", 1);
     let mut desk = Desk::new();
     desk.play(&talk.of(&talk.server));
     let ignore = Order::Ignore {
