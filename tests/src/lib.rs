@@ -17,7 +17,7 @@ mod collector;
 /// Messages, client and server of `services/grpc/echo.proto`.
 pub mod echo {
     #![allow(missing_docs, clippy::all, reason = "generated")]
-    tonic::include_proto!("eastwatch.test");
+    tonic::include_proto!("test");
 }
 pub mod http;
 pub mod load;

@@ -37,7 +37,7 @@ struct Seen {
 
 fn seen(method: &str, status: i64, streaming: &str, messages: [u64; 2], bytes: u64) -> Seen {
     Seen {
-        operation: format!("eastwatch.test.Echo/{method}"),
+        operation: format!("test.Echo/{method}"),
         status,
         streaming: streaming.to_owned(),
         messages,
@@ -47,11 +47,11 @@ fn seen(method: &str, status: i64, streaming: &str, messages: [u64; 2], bytes: u
 
 /// The calls of one round, in the order of their sorting.
 fn round() -> Vec<Seen> {
-    let mut calls: Vec<Seen> = (0..5).map(|_| seen("Unary", 0, "unary", [1, 1], NOTE)).collect();
-    calls.push(seen("Collect", 0, "client_streaming", [4, 1], NOTE));
-    calls.push(seen("Repeat", 0, "server_streaming", [1, 3], NOTE));
-    calls.push(seen("Talk", 0, "bidi_streaming", [6, 6], NOTE));
-    calls.push(seen("Unary", 5, "unary", [1, 0], MISSING));
+    let mut calls: Vec<Seen> = (0..5).map(|_| seen("Send", 0, "unary", [1, 1], NOTE)).collect();
+    calls.push(seen("Upload", 0, "client_streaming", [4, 1], NOTE));
+    calls.push(seen("List", 0, "server_streaming", [1, 3], NOTE));
+    calls.push(seen("Chat", 0, "bidi_streaming", [6, 6], NOTE));
+    calls.push(seen("Send", 5, "unary", [1, 0], MISSING));
     calls.sort();
     calls
 }
@@ -74,7 +74,7 @@ fn is_whole(call: &Call, server: &Server, client: &str) {
     assert_eq!(call.method, "POST", "{}", call.row);
     assert_eq!(call.protocol, "HTTP/2", "{}", call.row);
     assert_eq!(call.application, "grpc", "{}", call.row);
-    assert!(call.path.starts_with("/eastwatch.test.Echo/"), "{}", call.row);
+    assert!(call.path.starts_with("/test.Echo/"), "{}", call.row);
     assert!(call.server_workload.contains(server.workload), "{}", call.row);
     assert!(call.client_workload.contains(client), "{}", call.row);
     assert!(call.duration_us > 0, "{}", call.row);
@@ -141,17 +141,17 @@ fn note(text: &str) -> Note {
 /// One round.
 async fn calls(client: &mut EchoClient<Channel>) {
     for _ in 0..5 {
-        let answer = client.unary(note("hello")).await.unwrap();
+        let answer = client.send(note("hello")).await.unwrap();
         assert_eq!(answer.into_inner(), note("hello"));
     }
     let four = tokio_stream::iter((0..4).map(|_| note("hello")));
-    assert_eq!(client.collect(four).await.unwrap().into_inner(), note("hello"));
-    let again = client.repeat(note("hello")).await.unwrap().into_inner();
+    assert_eq!(client.upload(four).await.unwrap().into_inner(), note("hello"));
+    let again = client.list(note("hello")).await.unwrap().into_inner();
     assert_eq!(again.count().await, 3);
     let six = tokio_stream::iter((0..6).map(|_| note("hello")));
-    let echoes = client.talk(six).await.unwrap().into_inner();
+    let echoes = client.chat(six).await.unwrap().into_inner();
     assert_eq!(echoes.count().await, 6);
-    let missing = client.unary(note("missing")).await.unwrap_err();
+    let missing = client.send(note("missing")).await.unwrap_err();
     assert_eq!(missing.code(), Code::NotFound);
 }
 
@@ -211,7 +211,7 @@ fn compressed_messages_are_counted() {
     }
     let talk = calls
         .iter()
-        .find(|call| call.operation.ends_with("/Talk"))
+        .find(|call| call.operation.ends_with("/Chat"))
         .unwrap();
     assert_eq!(talk.messages, [6, 6], "{}", talk.row);
 }
@@ -234,7 +234,7 @@ fn a_connection_is_joined_in_the_middle() {
     let mut echoes = runtime.block_on(async {
         talk.send(note("hello")).await.unwrap();
         let notes = tokio_stream::wrappers::ReceiverStream::new(notes);
-        let mut echoes = other.talk(notes).await.unwrap().into_inner();
+        let mut echoes = other.chat(notes).await.unwrap().into_inner();
         assert_eq!(echoes.message().await.unwrap(), Some(note("hello")));
         echoes
     });
@@ -254,9 +254,8 @@ fn a_connection_is_joined_in_the_middle() {
     let port = server.address.port();
     node.until_stored(port, 3 * round);
     let joined = node.api().calls(port);
-    let paths = ["Unary", "Collect", "Repeat", "Talk"].map(|method| format!("/eastwatch.test.Echo/{method}"));
+    let paths = ["Send", "Upload", "List", "Chat"].map(|method| format!("/test.Echo/{method}"));
     for call in &joined {
-        println!("{}", call.row);
         assert!(call.path.is_empty() || paths.contains(&call.path), "{}", call.row);
         assert!(["", "POST"].contains(&call.method.as_str()), "{}", call.row);
         assert!([0, 200].contains(&call.status), "{}", call.row);

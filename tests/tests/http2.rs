@@ -209,7 +209,9 @@ fn rows_of(node: &mut Node, server: &Server, clients: &[Client], asks: &[Ask]) -
     node.until_stored(port, seen.len() as u64);
     let calls = node.api().calls(port);
     println!("{}: {} sent, {} stored", server.name, seen.len(), calls.len());
-    for call in &calls { println!("{}", call.row); }
+    for call in &calls {
+        println!("{}", call.row);
+    }
     seen.sort();
     (seen, calls)
 }
@@ -325,7 +327,6 @@ fn a_connection_is_joined_in_the_middle() {
     let joined = node.api().calls(port);
     assert_eq!(joined.len(), 4 * PROGRAMS.len());
     for (call, ask) in joined.iter().zip(PROGRAMS.iter().cycle()) {
-        println!("{}", call.row);
         let known = [
             call.path.is_empty() || call.path == ask.shown,
             call.method.is_empty() || call.method == ask.method,

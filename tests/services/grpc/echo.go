@@ -33,7 +33,7 @@ func note(text string) *raw {
 	return &raw{append([]byte{0x0a, byte(len(text))}, text...)}
 }
 
-func unary(_ interface{}, context context.Context, decode func(interface{}) error, _ grpc.UnaryServerInterceptor) (interface{}, error) {
+func send(_ interface{}, context context.Context, decode func(interface{}) error, _ grpc.UnaryServerInterceptor) (interface{}, error) {
 	message := new(raw)
 	if err := decode(message); err != nil {
 		return nil, err
@@ -44,7 +44,7 @@ func unary(_ interface{}, context context.Context, decode func(interface{}) erro
 	return message, nil
 }
 
-func collect(_ interface{}, stream grpc.ServerStream) error {
+func upload(_ interface{}, stream grpc.ServerStream) error {
 	last := new(raw)
 	for {
 		message := new(raw)
@@ -59,7 +59,7 @@ func collect(_ interface{}, stream grpc.ServerStream) error {
 	}
 }
 
-func repeat(_ interface{}, stream grpc.ServerStream) error {
+func list(_ interface{}, stream grpc.ServerStream) error {
 	message := new(raw)
 	if err := stream.RecvMsg(message); err != nil {
 		return err
@@ -72,7 +72,7 @@ func repeat(_ interface{}, stream grpc.ServerStream) error {
 	return nil
 }
 
-func talk(_ interface{}, stream grpc.ServerStream) error {
+func chat(_ interface{}, stream grpc.ServerStream) error {
 	for {
 		message := new(raw)
 		err := stream.RecvMsg(message)
@@ -89,9 +89,9 @@ func talk(_ interface{}, stream grpc.ServerStream) error {
 }
 
 var streams = []grpc.StreamDesc{
-	{StreamName: "Collect", Handler: collect, ClientStreams: true},
-	{StreamName: "Repeat", Handler: repeat, ServerStreams: true},
-	{StreamName: "Talk", Handler: talk, ClientStreams: true, ServerStreams: true},
+	{StreamName: "Upload", Handler: upload, ClientStreams: true},
+	{StreamName: "List", Handler: list, ServerStreams: true},
+	{StreamName: "Chat", Handler: chat, ClientStreams: true, ServerStreams: true},
 }
 
 func serve() error {
@@ -101,9 +101,9 @@ func serve() error {
 	}
 	server := grpc.NewServer(grpc.CustomCodec(codec{}))
 	server.RegisterService(&grpc.ServiceDesc{
-		ServiceName: "eastwatch.test.Echo",
+		ServiceName: "test.Echo",
 		HandlerType: (*interface{})(nil),
-		Methods:     []grpc.MethodDesc{{MethodName: "Unary", Handler: unary}},
+		Methods:     []grpc.MethodDesc{{MethodName: "Send", Handler: send}},
 		Streams:     streams,
 	}, struct{}{})
 	go func() {
@@ -116,13 +116,13 @@ func serve() error {
 
 func call(connection *grpc.ClientConn) error {
 	for i := 0; i < 5; i++ {
-		if err := connection.Invoke(context.Background(), "/eastwatch.test.Echo/Unary", note("hello"), new(raw)); err != nil {
+		if err := connection.Invoke(context.Background(), "/test.Echo/Send", note("hello"), new(raw)); err != nil {
 			return err
 		}
 	}
 	for at, description := range streams {
 		notes := []int{4, 1, 6}[at]
-		stream, err := connection.NewStream(context.Background(), &description, "/eastwatch.test.Echo/"+description.StreamName)
+		stream, err := connection.NewStream(context.Background(), &description, "/test.Echo/"+description.StreamName)
 		if err != nil {
 			return err
 		}
@@ -130,7 +130,7 @@ func call(connection *grpc.ClientConn) error {
 			if err := stream.SendMsg(note("hello")); err != nil {
 				return err
 			}
-			if description.StreamName == "Talk" {
+			if description.StreamName == "Chat" {
 				if err := stream.RecvMsg(new(raw)); err != nil {
 					return err
 				}
@@ -149,7 +149,7 @@ func call(connection *grpc.ClientConn) error {
 			}
 		}
 	}
-	err := connection.Invoke(context.Background(), "/eastwatch.test.Echo/Unary", note("missing"), new(raw))
+	err := connection.Invoke(context.Background(), "/test.Echo/Send", note("missing"), new(raw))
 	if status.Code(err) != codes.NotFound {
 		return fmt.Errorf("missing: %v", err)
 	}

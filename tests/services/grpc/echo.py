@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import grpc
 
-SERVICE = "eastwatch.test.Echo"
+SERVICE = "test.Echo"
 # One connection, and none to a proxy that the environment names.
 OPTIONS = [("grpc.enable_http_proxy", 0), ("grpc.use_local_subchannel_pool", 1)]
 
@@ -16,30 +16,30 @@ def note(text):
     return bytes([0x0A, len(text)]) + text.encode()
 
 
-def unary(message, context):
+def send(message, context):
     if message[2:] == b"missing":
         context.abort(grpc.StatusCode.NOT_FOUND, "no such note")
     return message
 
 
-def collect(messages, _):
+def upload(messages, _):
     return list(messages)[-1]
 
 
-def repeat(message, _):
+def many(message, _):
     return iter([message] * 3)
 
 
-def talk(messages, _):
+def chat(messages, _):
     yield from messages
 
 
 def serve():
     handlers = {
-        "Unary": grpc.unary_unary_rpc_method_handler(unary),
-        "Collect": grpc.stream_unary_rpc_method_handler(collect),
-        "Repeat": grpc.unary_stream_rpc_method_handler(repeat),
-        "Talk": grpc.stream_stream_rpc_method_handler(talk),
+        "Send": grpc.unary_unary_rpc_method_handler(send),
+        "Upload": grpc.stream_unary_rpc_method_handler(upload),
+        "List": grpc.unary_stream_rpc_method_handler(many),
+        "Chat": grpc.stream_stream_rpc_method_handler(chat),
     }
     server = grpc.server(ThreadPoolExecutor(8), options=OPTIONS)
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, handlers),))
@@ -62,14 +62,14 @@ def rounds(times):
 def call(address, times, compression):
     with grpc.insecure_channel(address, options=OPTIONS, compression=compression) as channel:
         method = lambda kind, name: getattr(channel, kind)(f"/{SERVICE}/{name}")
-        echo, gather = method("unary_unary", "Unary"), method("stream_unary", "Collect")
-        again, chat = method("unary_stream", "Repeat"), method("stream_stream", "Talk")
+        echo, gather = method("unary_unary", "Send"), method("stream_unary", "Upload")
+        again, both = method("unary_stream", "List"), method("stream_stream", "Chat")
         for _ in rounds(times):
             for _ in range(5):
                 assert echo(note("hello")) == note("hello")
             assert gather(iter([note("hello")] * 4)) == note("hello")
             assert list(again(note("hello"))) == [note("hello")] * 3
-            assert list(chat(iter([note("hello")] * 6))) == [note("hello")] * 6
+            assert list(both(iter([note("hello")] * 6))) == [note("hello")] * 6
             try:
                 echo(note("missing"))
                 raise SystemExit("there is no such note")

@@ -104,7 +104,7 @@ type Answers = Pin<Box<dyn Stream<Item = Result<Note, Status>> + Send>>;
 
 #[tonic::async_trait]
 impl Echo for Notes {
-    async fn unary(&self, request: tonic::Request<Note>) -> Result<tonic::Response<Note>, Status> {
+    async fn send(&self, request: tonic::Request<Note>) -> Result<tonic::Response<Note>, Status> {
         let note = request.into_inner();
         if note.text == "missing" {
             return Err(Status::new(Code::NotFound, "no such note"));
@@ -112,7 +112,7 @@ impl Echo for Notes {
         Ok(tonic::Response::new(note))
     }
 
-    async fn collect(
+    async fn upload(
         &self,
         request: tonic::Request<Streaming<Note>>,
     ) -> Result<tonic::Response<Note>, Status> {
@@ -124,17 +124,17 @@ impl Echo for Notes {
         Ok(tonic::Response::new(last))
     }
 
-    type RepeatStream = Answers;
+    type ListStream = Answers;
 
-    async fn repeat(&self, request: tonic::Request<Note>) -> Result<tonic::Response<Answers>, Status> {
+    async fn list(&self, request: tonic::Request<Note>) -> Result<tonic::Response<Answers>, Status> {
         let note = request.into_inner();
         let notes = tokio_stream::iter([note.clone(), note.clone(), note].map(Ok));
         Ok(tonic::Response::new(Box::pin(notes)))
     }
 
-    type TalkStream = Answers;
+    type ChatStream = Answers;
 
-    async fn talk(
+    async fn chat(
         &self,
         request: tonic::Request<Streaming<Note>>,
     ) -> Result<tonic::Response<Answers>, Status> {

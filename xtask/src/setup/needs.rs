@@ -20,7 +20,7 @@ pub enum Group {
 pub enum Probe {
     /// A program of this name is on `PATH` or in a system directory.
     Program(&'static str),
-    /// This very file exists.
+    /// This very file or directory exists.
     File(&'static str),
     /// `python3` of `PATH`, or the system's, imports this module.
     PythonModule(&'static str),
@@ -42,6 +42,13 @@ const fn program(name: &'static str, package: &'static str, purpose: &'static st
         package,
         service: None,
         purpose,
+    }
+}
+
+const fn file(path: &'static str, package: &'static str, purpose: &'static str) -> Need {
+    Need {
+        probe: Probe::File(path),
+        ..program("", package, purpose)
     }
 }
 
@@ -69,6 +76,29 @@ const TESTS: &[Need] = &[
     program("javac", "default-jdk-headless", "Java service"),
     program("wget", "wget", "client"),
     program("wrk", "wrk", "load generator"),
+    program("nghttpd", "nghttp2-server", "HTTP/2 server"),
+    program("nghttp", "nghttp2-client", "HTTP/2 clients"),
+    file(
+        "/usr/share/gocode/src/golang.org/x/net/http2",
+        "golang-golang-x-net-dev",
+        "HTTP/2 for the Go service",
+    ),
+    file(
+        "/usr/share/gocode/src/google.golang.org/grpc",
+        "golang-google-grpc-dev",
+        "gRPC for the Go service",
+    ),
+    file(
+        "/usr/lib/python3/dist-packages/grpc",
+        "python3-grpcio",
+        "gRPC for the Python service",
+    ),
+    file(
+        "/usr/share/nodejs/ws",
+        "node-ws",
+        "WebSocket for the Node service",
+    ),
+    program("tcpdump", "tcpdump", "recording of traffic"),
     Need {
         probe: Probe::PythonModule("requests"),
         package: "python3-requests",
@@ -98,7 +128,7 @@ impl Probe {
     pub fn is_satisfied(self) -> bool {
         match self {
             Self::Program(name) => command::find_program(name).is_some(),
-            Self::File(path) => std::path::Path::new(path).is_file(),
+            Self::File(path) => std::path::Path::new(path).exists(),
             Self::PythonModule(module) => ["python3", "/usr/bin/python3"].iter().any(|python| {
                 let mut python = Command::new(python);
                 python
