@@ -7,6 +7,7 @@ mod laws;
 mod layers;
 mod lines;
 mod lives;
+mod recorded;
 mod wrap;
 
 use std::io::Write;
