@@ -43,6 +43,10 @@ impl Media {
     fn named(value: &[u8]) -> Self {
         let essence = value.split(|&byte| byte == b';').next().unwrap_or_default();
         let essence = essence.trim_ascii();
+        // Most are this one.
+        if essence == b"application/json" {
+            return Self::Json;
+        }
         let has = |prefix: &[u8]| {
             essence
                 .get(..prefix.len())
@@ -110,9 +114,11 @@ impl Media {
     }
 }
 
-/// The first value of `Content-Type`.
+/// The first value of `Content-Type`. Every message is asked for it.
 pub(crate) fn content_type(headers: &[Header]) -> Option<&[u8]> {
-    field(headers, b"content-type")
+    const NAME: &[u8; 12] = b"content-type";
+    let named = |header: &&Header| header.name.len() == NAME.len() && header.name.eq_ignore_ascii_case(NAME);
+    headers.iter().find(named).map(|header| &header.value[..])
 }
 
 /// The first value of a field.

@@ -60,11 +60,11 @@ pub fn classify(exchange: &mut Exchange, request: Inspected, response: Inspected
     if exchange.application != Application::Http {
         return;
     }
-    let asked = Media::of(&exchange.request.headers);
+    let asked = request.media(&exchange.request.headers);
     let answered = exchange
         .response
         .as_ref()
-        .map_or(Media::Other, |response| Media::of(&response.headers));
+        .map_or(Media::Other, |answer| response.media(&answer.headers));
     let application = match (asked, answered) {
         (Media::Grpc, _) | (Media::Other, Media::Grpc) => Some(Application::Grpc(Box::new(rpc(exchange)))),
         (Media::GrpcWeb | Media::GrpcWebText, _) | (Media::Other, Media::GrpcWeb | Media::GrpcWebText) => {

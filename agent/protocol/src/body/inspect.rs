@@ -40,7 +40,7 @@ pub(super) enum FirstByte {
 impl Inspect {
     /// Of a request with this method, which is empty where it is not known. Calls are posted.
     pub(super) fn request(method: &[u8], media: Media) -> Option<Self> {
-        if !matches!(method, b"POST" | b"") {
+        if !posted(method) {
             return None;
         }
         match media {
@@ -66,6 +66,7 @@ impl Inspect {
                 Found::Xml(_) => Self::XmlAnswer,
                 _ => return None,
             },
+            None if !posted(&request.method) => return None,
             None => match Self::request(&request.method, Media::of(&request.headers))? {
                 Self::Json => Self::JsonAnswer,
                 Self::Xml | Self::Related => Self::XmlAnswer,
@@ -94,8 +95,8 @@ impl Inspect {
     }
 
     /// Looks at the begin of a body. `whole`: it is all of it.
-    pub(super) fn inspect(self, content: &[u8], whole: bool, limits: &Limits) -> Inspected {
-        let found = match self {
+    pub(super) fn inspect(self, content: &[u8], whole: bool, limits: &Limits) -> Option<Found> {
+        match self {
             Self::Json if !may_be_call(content) => None,
             Self::Json => recognise::json(content, whole, limits),
             Self::Document => recognise::document(content, whole),
@@ -104,11 +105,13 @@ impl Inspect {
             Self::FormData => recognise::form_data(content, limits),
             Self::JsonAnswer => recognise::json_answer(content, whole, limits),
             Self::XmlAnswer => recognise::xml_answer(content),
-        };
-        Inspected {
-            found: found.map(Box::new),
         }
     }
+}
+
+/// Whether calls may be made by this method. Empty: it is not known.
+fn posted(method: &[u8]) -> bool {
+    matches!(method, b"POST" | b"")
 }
 
 /// Whether one of the members stands somewhere that calls are told by; most JSON has none, and that is found out fast.

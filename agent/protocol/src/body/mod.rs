@@ -36,6 +36,7 @@ pub struct BodyReader {
     /// The content coding, where there is one and what is behind it is wanted.
     coded: Option<Box<Coded>>,
     plain: Plain,
+    media: Media,
     sink: Sink,
 }
 
@@ -161,6 +162,7 @@ impl BodyReader {
             holed: false,
             coded,
             plain,
+            media,
             sink,
         }
     }
@@ -243,12 +245,18 @@ impl BodyReader {
             holed,
             coded,
             plain,
+            media,
             mut sink,
         } = self;
         let behind = coded.map(|coded| coded.finish(holed, end, &mut sink, counters));
         counters.content_unknown += u64::from(plain == Plain::Unknown);
         let kept_all = sink.seen <= sink.kept.len() as u64;
-        let inspected = sink.inspect(kept_all && !holed && end == End::Complete);
+        let inspected = Inspected {
+            found: sink
+                .inspect(kept_all && !holed && end == End::Complete)
+                .map(Box::new),
+            media: Some(media),
+        };
         let (captured, content, cut) = match behind {
             None => {
                 let captured = first(sink.kept, capture);
@@ -313,15 +321,11 @@ impl Sink {
     }
 
     /// What the kept bytes are to an application protocol. `whole`: they are all.
-    fn inspect(&self, whole: bool) -> Inspected {
-        self.inspection
-            .as_ref()
-            .map_or_else(Inspected::default, |inspection| {
-                let Inspection { inspect, limits, .. } = &**inspection;
-                let begin = self.kept.get(..limits.inspect_bytes);
-                let whole = whole && begin.is_none_or(|begin| begin.len() == self.kept.len());
-                inspect.inspect(begin.unwrap_or(&self.kept), whole, limits)
-            })
+    fn inspect(&self, whole: bool) -> Option<Found> {
+        let Inspection { inspect, limits, .. } = self.inspection.as_deref()?;
+        let begin = self.kept.get(..limits.inspect_bytes);
+        let whole = whole && begin.is_none_or(|begin| begin.len() == self.kept.len());
+        inspect.inspect(begin.unwrap_or(&self.kept), whole, limits)
     }
 
     /// Whether it needs no more of plain content.
