@@ -154,6 +154,7 @@ fn an_upgrade_goes_on_with_its_request() {
             .all(|exchange| exchange.flags == Flags::default())
     );
     assert_eq!((played.over, played.counters.upgraded_h2c), (None, 1));
+    assert_eq!(played.exchanges[1].request.body.decoded_bytes, 3);
 }
 
 #[test]
