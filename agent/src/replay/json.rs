@@ -90,11 +90,16 @@ pub fn seconds(out: &mut Vec<u8>, us: i64) {
     let us = us.unsigned_abs();
     number(out, us / 1_000_000);
     out.push(b'.');
-    let mut scale = 100_000;
-    while scale > 0 {
-        out.push(b'0' + (us / scale % 10) as u8);
-        scale /= 10;
-    }
+    let us = us % 1_000_000;
+    let digit = |scale: u64| b'0' + (us / scale % 10) as u8;
+    out.extend_from_slice(&[
+        digit(100_000),
+        digit(10_000),
+        digit(1000),
+        digit(100),
+        digit(10),
+        digit(1),
+    ]);
 }
 
 /// An end of a connection: `"10.0.0.1:80"`, `"10.0.0.1"`, `"[2001:db8::1]:80"`; `null` when not known.

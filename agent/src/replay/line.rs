@@ -4,6 +4,7 @@ use catalog::Recorded;
 use detect::{Field, RedactedCall};
 use protocol::{Exchange, Header, Messages};
 
+use super::blocks::Blocks;
 use super::{application, json};
 use crate::pipeline::Measures;
 use crate::source::har::End;
@@ -44,15 +45,15 @@ pub struct Line<'a> {
 
 impl Line<'_> {
     /// Appends the members of the object, each after a comma, and the end of the line.
-    pub fn write(&self, out: &mut Vec<u8>) {
+    pub fn write(&self, out: &mut Vec<u8>, blocks: &mut Blocks) {
         out.extend_from_slice(b",\"file\":");
         out.extend_from_slice(self.file);
         out.extend_from_slice(b",\"client\":");
         json::end(out, &self.client);
         out.extend_from_slice(b",\"server\":");
         json::end(out, &self.server);
-        self.request(out);
-        self.response(out);
+        self.request(out, blocks);
+        self.response(out, blocks);
         let exchange = self.exchange;
         let answered = exchange.response.is_some();
         out.extend_from_slice(b",\"ts\":");
@@ -82,7 +83,7 @@ impl Line<'_> {
         out.extend_from_slice(b"}\n");
     }
 
-    fn request(&self, out: &mut Vec<u8>) {
+    fn request(&self, out: &mut Vec<u8>, blocks: &mut Blocks) {
         let request = &self.exchange.request;
         out.extend_from_slice(b",\"request\":{\"method\":");
         match self.shown {
@@ -104,7 +105,7 @@ impl Line<'_> {
                 );
                 out.extend_from_slice(b",\"host\":");
                 json::string(out, recorded.map_or("", |recorded| &recorded.host).as_bytes());
-                redacted_headers(out, &call.request_headers);
+                redacted_headers(out, blocks, &call.request_headers);
             }
         }
         out.extend_from_slice(b",\"size\":");
@@ -113,7 +114,7 @@ impl Line<'_> {
         out.push(b'}');
     }
 
-    fn response(&self, out: &mut Vec<u8>) {
+    fn response(&self, out: &mut Vec<u8>, blocks: &mut Blocks) {
         let Some(response) = &self.exchange.response else {
             return out.extend_from_slice(b",\"response\":null");
         };
@@ -121,7 +122,7 @@ impl Line<'_> {
         json::number_or_null(out, Some(u64::from(response.status)).filter(|status| *status > 0));
         match self.shown {
             Shown::Revealed { .. } => headers(out, &response.headers),
-            Shown::Redacted { call, .. } => redacted_headers(out, &call.response_headers),
+            Shown::Redacted { call, .. } => redacted_headers(out, blocks, &call.response_headers),
         }
         out.extend_from_slice(b",\"size\":");
         json::number(out, self.measures.response_bytes);
@@ -149,18 +150,9 @@ fn headers(out: &mut Vec<u8>, fields: &[Header]) {
     out.push(b']');
 }
 
-fn redacted_headers(out: &mut Vec<u8>, fields: &[Field]) {
-    out.extend_from_slice(b",\"headers\":[");
-    for (at, field) in fields.iter().enumerate() {
-        let (name, value) = &**field;
-        comma(out, at);
-        out.extend_from_slice(b"{\"name\":");
-        json::string(out, name.as_bytes());
-        out.extend_from_slice(b",\"value\":");
-        json::string(out, value.as_bytes());
-        out.push(b'}');
-    }
-    out.push(b']');
+fn redacted_headers(out: &mut Vec<u8>, blocks: &mut Blocks, fields: &[Field]) {
+    out.extend_from_slice(b",\"headers\":");
+    blocks.write(out, fields);
 }
 
 /// The path with values as their types, the names of the query's parameters without theirs: `/users/{integer}?fields=…`.

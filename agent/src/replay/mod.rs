@@ -4,6 +4,7 @@
 //! the break is used; the directory of results never holds half of them.
 
 mod application;
+mod blocks;
 mod endpoints;
 mod input;
 mod json;

@@ -12,6 +12,7 @@ use policy::CapturePolicy;
 use protocol::{Exchange, Header, Request};
 use xxhash_rust::xxh3::xxh3_64;
 
+use super::blocks::Blocks;
 use super::endpoints::{Endpoints, NO_ENDPOINT};
 use super::line::{Line, Shown};
 use super::spill::{Key, Spill};
@@ -49,6 +50,7 @@ pub struct Sink {
     pub(super) hosts: KnownHosts,
     pub(super) endpoints: Endpoints,
     pub(super) spill: Spill,
+    blocks: Blocks,
     pub(super) tally: Tally,
     /// Schemes that each host was called by.
     pub(super) schemes: HashMap<std::sync::Arc<str>, Schemes>,
@@ -73,6 +75,7 @@ impl Sink {
             hosts: KnownHosts::default(),
             endpoints: Endpoints::default(),
             spill: Spill::new(dir, run_bytes),
+            blocks: Blocks::default(),
             tally: Tally::default(),
             schemes: HashMap::new(),
         }
@@ -140,7 +143,9 @@ impl Sink {
             measures,
             shown,
         };
-        self.spill.add(arrival.key, reference, |out| line.write(out))
+        let blocks = &mut self.blocks;
+        self.spill
+            .add(arrival.key, reference, |out| line.write(out, blocks))
     }
 }
 
