@@ -1,6 +1,7 @@
 //! Lives of connections: how they begin, go wrong and end.
 
-use super::super::{flow, stream, table};
+use super::super::flow::holes::PATIENCE_NS;
+use super::super::{stream, table};
 use super::*;
 
 const LINE: &str = "10.0.0.1:40000>10.0.0.2:8080";
@@ -276,10 +277,7 @@ fn who_is_not_wanted_costs_nothing() {
 
 #[test]
 fn what_nobody_acknowledged_is_waited_for_until_patience_ends() {
-    for (wait_ns, gaps) in [
-        (flow::PATIENCE_NS - 2 * STEP_NS, 0),
-        (flow::PATIENCE_NS - STEP_NS, 1),
-    ] {
+    for (wait_ns, gaps) in [(PATIENCE_NS - 2 * STEP_NS, 0), (PATIENCE_NS - STEP_NS, 1)] {
         let mut talk = Talk::new();
         talk.open();
         let request = b"GET /a HTTP/1.1\r\nHost: x\r\n\r\n";
@@ -401,6 +399,20 @@ fn late_packets_of_an_ended_connection_open_none() {
     let meant = |tcp: &&Tcp| !tcp.data.is_empty() || tcp.bits & FIN != 0;
     let meant = talk.segments.iter().filter(meant).count();
     assert_eq!(read.counters.segments_after_end, meant as u64);
+}
+
+/// A stray reset ended it too early: it is found again, though its packets never stop.
+#[test]
+fn what_goes_on_after_its_end_is_joined_anew() {
+    let mut talk = Talk::new();
+    talk.open().call("first", 1000).send(1, RST, b"");
+    for _ in 0..12 {
+        talk.time_ns += table::LINGER_NS / 10;
+        talk.call("second", 1000);
+    }
+    let read = read(&talk.pcap());
+    assert_eq!(read.lines()[..2], [line("first"), late("second")]);
+    assert_eq!(read.counters.connections, 2);
 }
 
 #[test]
