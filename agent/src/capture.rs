@@ -24,7 +24,7 @@ use crate::pipeline::Pipeline;
 use crate::source::ebpf;
 use crate::status::{CounterRow, ExportRow, ProgramRow, ProviderRow, Published, Rows, Status};
 use crate::tap::Taps;
-use crate::tracker::{Limits, Order, Tracker};
+use crate::tracker::{Limits, Order, PARSER_BYTES_MAX, Tracker};
 
 /// Records taken in one round before orders are given and timers looked at.
 const ROUND_RECORDS_MAX: usize = 65_536;
@@ -87,6 +87,7 @@ impl Capture {
             connections: config.limits.connections,
             idle_ns: config.limits.idle_s.saturating_mul(1_000_000_000),
             http: http_limits(&policy.policy),
+            parser_bytes: PARSER_BYTES_MAX,
         };
         let mut tracker = Tracker::new(limits, policy.policy.filter.clone());
         let attribution_options = AttributionOptions::default();

@@ -192,6 +192,20 @@ impl Connection {
         }
     }
 
+    /// About what is kept of the connection, bytes. Of HTTP/1 and WebSocket, which keep little between messages, not more than the state.
+    #[must_use]
+    pub fn memory_bytes(&self) -> usize {
+        let state = match &self.phase {
+            Phase::Detecting(_) => size_of::<Detecting>(),
+            Phase::Http1(_) => size_of::<http1::Connection>(),
+            Phase::Either { http2, .. } => size_of::<http1::Connection>() + http2.memory_bytes(),
+            Phase::Http2 { http, .. } => http.memory_bytes(),
+            Phase::WebSocket(_) => size_of::<Session>(),
+            Phase::Over => 0,
+        };
+        size_of::<Self>() + state
+    }
+
     /// Why nothing more is read; `None` while something is. Exchanges may still have to be [polled](Self::poll).
     #[must_use]
     pub fn over(&self) -> Option<&Over> {

@@ -225,6 +225,7 @@ impl Replay<'_> {
             connections: CONNECTIONS_MAX,
             idle_ns: IDLE_NS,
             http: http_limits(),
+            parser_bytes: tracker::PARSER_BYTES_MAX,
         };
         let mut tracker = Tracker::new(limits, FilterPolicy::default());
         let mut attribution = nobody();

@@ -47,6 +47,10 @@ pub struct Connection {
     pub joined: u64,
     /// Records that came although none were wanted.
     pub unwanted: u32,
+    /// What its parser was found to keep, bytes.
+    pub memory: usize,
+    /// Nothing was heard of it for long, and its parser was kept.
+    pub dozes: bool,
     /// Which way requests go; `None` while it is not known.
     request_way: Option<Way>,
     role: Role,
@@ -109,6 +113,8 @@ pub struct Ledger {
     pub gap_bytes: u64,
     /// What waiting records cost now.
     pub held_bytes: usize,
+    /// What all parsers keep now.
+    pub parser_bytes: usize,
 }
 
 impl Ledger {
@@ -141,6 +147,8 @@ impl Connection {
             closing: None,
             joined: 0,
             unwanted: 0,
+            memory: 0,
+            dozes: false,
             request_way: None,
             role,
             unoriented: 0,
@@ -233,6 +241,7 @@ impl Connection {
         ledger: &mut Ledger,
     ) -> Taken {
         self.active_ns = self.active_ns.max(segment.time_ns);
+        self.dozes = false;
         match self.http {
             Parser::Awake(_) => {}
             Parser::Asleep => {
@@ -391,6 +400,14 @@ impl Connection {
         over
     }
 
+    /// What its parser keeps, bytes.
+    pub fn parser_bytes(&self) -> usize {
+        match &self.http {
+            Parser::Awake(http) => http.memory_bytes(),
+            Parser::Asleep | Parser::Silent | Parser::Gone => 0,
+        }
+    }
+
     /// Whether it must not be cut, because what is behind the cut is lost with it (HTTP/2, WebSocket).
     pub fn needs_all(&self) -> bool {
         match &self.http {
@@ -456,6 +473,11 @@ impl Connection {
     /// Whether it is asleep.
     pub const fn is_asleep(&self) -> bool {
         matches!(self.http, Parser::Asleep)
+    }
+
+    /// Whether it is the first to go when there is no room.
+    pub const fn may_go(&self) -> bool {
+        self.is_asleep() || self.dozes
     }
 
     /// The connection is gone; what is unfinished comes out marked.

@@ -31,7 +31,11 @@ counters! {
     connections_reopened,
     /// Times that a connection was put to sleep because nothing was heard of it for the idle time.
     connections_idle,
-    /// Sleeping connections given up to make room.
+    /// Times that nothing was heard for as long of an HTTP/2 or WebSocket connection, whose parser was kept: it could not begin anew.
+    connections_dozing,
+    /// Times that a parser was put to sleep because all together kept too much.
+    parsers_shed,
+    /// Sleeping or dozing connections given up to make room.
     connections_evicted,
     /// Connections beyond the limit, not tracked.
     connections_beyond_limit,

@@ -104,7 +104,9 @@ impl Common {
             });
         }
         self.protocol += connection.take_counters();
+        connection.measure(&mut self.ledger);
         if connection.is_over() {
+            connection.measure(&mut self.ledger);
             self.counters.connections_other_protocol += 1;
             self.orders.push(Order::Ignore {
                 connection: connection.id,

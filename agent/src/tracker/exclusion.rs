@@ -42,6 +42,7 @@ impl Tracker {
             // What is unfinished is no longer wanted.
             connection.abandon(connection.active_ns, &mut common.ledger);
             common.deliver_if(&mut connection, |exchange| exchange.response.is_some(), out);
+            connection.release(&mut common.ledger);
             common
                 .ends
                 .remove(&connection.tuple, connection.netns, connection.id);

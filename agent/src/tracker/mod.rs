@@ -11,6 +11,7 @@ mod ends;
 mod exclusion;
 mod judge;
 mod leftover;
+mod memory;
 mod order;
 mod silence;
 mod stream;
@@ -30,6 +31,7 @@ use self::delivery::Common;
 pub use self::ends::Side;
 use self::judge::Judge;
 use self::leftover::{AGAIN, Leftover};
+pub use self::memory::PARSER_BYTES_MAX;
 pub use self::order::Order;
 use self::silence::JOINED_ENOUGH;
 use self::stream::Segment;
@@ -48,6 +50,8 @@ pub struct Limits {
     pub idle_ns: u64,
     /// Of each connection's parser.
     pub http: protocol::Limits,
+    /// What all parsers may keep, bytes.
+    pub parser_bytes: usize,
 }
 
 /// See the module's description.
@@ -163,10 +167,10 @@ impl Tracker {
         self.connections.insert(open.connection, connection);
     }
 
-    /// Makes room. False when there is nobody asleep.
+    /// Makes room. False when there is nobody asleep or dozing.
     fn evict(&mut self, now_ns: u64, out: &mut impl FnMut(Call)) -> bool {
         while let Some(id) = self.asleep.pop_front() {
-            if self.connections.get(&id).is_some_and(Connection::is_asleep) {
+            if self.connections.get(&id).is_some_and(Connection::may_go) {
                 self.common.counters.connections_evicted += 1;
                 self.give_up(id, now_ns, out);
                 return true;
@@ -298,6 +302,7 @@ impl Tracker {
         common.counters.connections_closed += 1;
         connection.finish(close, &mut common.ledger);
         common.deliver(&mut connection, out);
+        connection.release(&mut common.ledger);
         common
             .ends
             .close(&connection.tuple, connection.netns, connection.id, close.time_ns);
@@ -322,6 +327,7 @@ impl Tracker {
             }
         }
         self.common.ends.expire(now_ns);
+        self.shed(now_ns, out);
         self.sweep(now_ns, out);
     }
 
@@ -333,7 +339,14 @@ impl Tracker {
         self.swept_ns = now_ns;
         let common = &mut self.common;
         for connection in self.connections.values_mut() {
-            if connection.is_asleep() || now_ns.saturating_sub(connection.active_ns) <= self.limits.idle_ns {
+            if connection.may_go() || now_ns.saturating_sub(connection.active_ns) <= self.limits.idle_ns {
+                continue;
+            }
+            if connection.needs_all() {
+                // Its streams may be open for days, and what it has said before is not said again.
+                common.counters.connections_dozing += 1;
+                connection.dozes = true;
+                self.asleep.push_back(connection.id);
                 continue;
             }
             // Of a silent end nothing is heard because nothing is asked for.
@@ -341,12 +354,13 @@ impl Tracker {
             connection.abandon(now_ns, &mut common.ledger);
             common.deliver(connection, out);
             connection.sleep();
+            connection.measure(&mut common.ledger);
             self.asleep.push_back(connection.id);
         }
         // Who woke up, or is gone, does not stay in the queue.
         if self.asleep.len() > 2 * self.connections.len() {
             self.asleep
-                .retain(|id| self.connections.get(id).is_some_and(Connection::is_asleep));
+                .retain(|id| self.connections.get(id).is_some_and(Connection::may_go));
         }
     }
 
@@ -358,6 +372,7 @@ impl Tracker {
         let common = &mut self.common;
         connection.abandon(now_ns, &mut common.ledger);
         common.deliver(&mut connection, out);
+        connection.release(&mut common.ledger);
         common.ends.close(&connection.tuple, connection.netns, id, now_ns);
     }
 

@@ -1,7 +1,6 @@
 //! A connection of which both ends are on this node is read at one of them.
 
 use super::Tracker;
-use super::connection::Connection;
 use super::ends::Side;
 use super::order::Order;
 
@@ -14,7 +13,11 @@ impl Tracker {
         if !self.is_spoken_for(id) {
             return;
         }
-        if self.connections.get_mut(&id).is_some_and(Connection::fall_silent) {
+        let Some(connection) = self.connections.get_mut(&id) else {
+            return;
+        };
+        if connection.fall_silent() {
+            connection.measure(&mut self.common.ledger);
             self.common.counters.connections_silenced += 1;
             self.common.orders.push(Order::LeaveOut { connection: id });
         }

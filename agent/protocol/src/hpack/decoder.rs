@@ -130,6 +130,12 @@ impl Decoder {
         result.map(|()| output.summary)
     }
 
+    /// About what the table and what else is kept cost, bytes.
+    #[must_use]
+    pub fn memory_bytes(&self) -> usize {
+        self.table.size() + self.scratch.capacity()
+    }
+
     #[cfg(test)]
     pub(super) fn scratch_bytes(&self) -> usize {
         self.scratch.capacity()

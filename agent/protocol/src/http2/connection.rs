@@ -258,6 +258,14 @@ impl Connection {
         self.streams.clear();
     }
 
+    /// About what is kept, bytes.
+    #[must_use]
+    pub fn memory_bytes(&self) -> usize {
+        let readers =
+            [&self.request, &self.response].map(|reader| reader.kept() + reader.decoder.memory_bytes());
+        size_of::<Self>() + readers[0] + readers[1] + self.held + self.streams.memory_bytes()
+    }
+
     pub(super) fn reader(&mut self, direction: Direction) -> &mut Reader {
         match direction {
             Direction::Request => &mut self.request,

@@ -150,7 +150,6 @@ impl Reader {
     }
 
     /// Bytes that are kept, but for those of HPACK.
-    #[cfg(test)]
     pub(super) fn kept(&self) -> usize {
         self.fragments.capacity()
     }

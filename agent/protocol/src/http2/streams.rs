@@ -52,6 +52,11 @@ impl Streams {
         self.map.len()
     }
 
+    /// About what all of them cost, bytes.
+    pub(super) fn memory_bytes(&self) -> usize {
+        self.map.len() * size_of::<Stream>() + self.heads_bytes + self.bodies_bytes
+    }
+
     /// The stream, which is made if there is none. `None` of the request: it waits for it.
     pub(super) fn open(&mut self, id: u32, losses: [u32; 2]) -> &mut Stream {
         match self.map.entry(id) {

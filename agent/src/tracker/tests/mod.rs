@@ -1,6 +1,7 @@
 //! Conversations as the programs would report them, and a tracker that reads them.
 
 mod filters;
+mod http2;
 mod joining;
 mod laws;
 mod limits;
@@ -175,8 +176,8 @@ impl Talk {
     }
 
     /// Bytes that one end writes in `pieces` and the other reads in as many others.
-    pub fn say(&mut self, from_client: bool, text: &str, pieces: usize) -> &mut Self {
-        let data = text.as_bytes();
+    pub fn say(&mut self, from_client: bool, data: impl AsRef<[u8]>, pieces: usize) -> &mut Self {
+        let data = data.as_ref();
         let (writer, reader) = if from_client {
             (&mut self.client, &mut self.server)
         } else {
@@ -203,12 +204,12 @@ impl Talk {
         let length = body.len();
         self.say(
             true,
-            &format!("POST /{name} HTTP/1.1\r\nHost: stock\r\nContent-Length: {length}\r\n\r\n{body}"),
+            format!("POST /{name} HTTP/1.1\r\nHost: stock\r\nContent-Length: {length}\r\n\r\n{body}"),
             pieces,
         )
         .say(
             false,
-            &format!("HTTP/1.1 201 Created\r\nX-Name: {name}\r\nContent-Length: {length}\r\n\r\n{body}"),
+            format!("HTTP/1.1 201 Created\r\nX-Name: {name}\r\nContent-Length: {length}\r\n\r\n{body}"),
             pieces,
         )
     }
@@ -245,6 +246,7 @@ impl Desk {
             connections,
             idle_ns: IDLE_NS,
             http: protocol::Limits::default(),
+            parser_bytes: PARSER_BYTES_MAX,
         };
         let nowhere = Options {
             proc_root: "/nowhere".into(),

@@ -117,6 +117,7 @@ pub fn read_with(files: &[&[u8]], limits: Limits) -> Read {
         connections: 1 << 16,
         idle_ns: 3_600_000_000_000,
         http: protocol::Limits::default(),
+        parser_bytes: tracker::PARSER_BYTES_MAX,
     };
     let mut tracker = Tracker::new(limits, FilterPolicy::default());
     let mut attribution = Attribution::new(nowhere);
