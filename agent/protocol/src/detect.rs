@@ -85,12 +85,13 @@ pub(crate) enum Line {
     Whole,
 }
 
-/// Looks at a status line: `HTTP/1.x SP 3DIGIT` and then a space or the end of the line.
+/// Looks at a status line: `HTTP/1.x SP 3DIGIT` and then a space or the end of the line. No status begins with 0 (RFC 9110 section 15).
 pub(crate) fn status_line(data: &[u8]) -> Line {
-    const PATTERN: &[u8] = b"HTTP/1.v ddd$";
+    const PATTERN: &[u8] = b"HTTP/1.v sdd$";
     for (&want, &byte) in PATTERN.iter().zip(data) {
         let fits = match want {
             b'v' => matches!(byte, b'0' | b'1'),
+            b's' => matches!(byte, b'1'..=b'9'),
             b'd' => byte.is_ascii_digit(),
             b'$' => matches!(byte, b' ' | b'\r' | b'\n'),
             _ => byte == want,
@@ -229,6 +230,7 @@ mod tests {
         (b"HTTP/1.1 200", StartLine::TooShort),
         (b"HTTP/2 200 OK\r\n", StartLine::Neither),
         (b"HTTP/1.1 2000\r\n", StartLine::Neither),
+        (b"HTTP/1.1 000 OK\r\n", StartLine::Neither),
         (b"GET  / HTTP/1.1\r\n", StartLine::Neither),
         (b"GET / HTTP/2.0\r\n", StartLine::Neither),
         (b"GET /\r\n", StartLine::Neither),

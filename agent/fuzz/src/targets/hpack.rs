@@ -14,9 +14,10 @@ const LIST: ListLimits = ListLimits {
 pub fn run(data: &[u8]) {
     let mut input = Input(data);
     let missed = usize::from(input.byte() % 8);
-    let limit = input.one_of(&[4096, 65_536, 128, 0], 4096);
-    let mut fresh = Decoder::new(limit, Start::Fresh);
-    let mut small = Decoder::new(64, Start::Fresh);
+    let limit = input.one_of(&[65_536, 4096, 128, 0], 4096);
+    // Has room for any table that these inputs can fill: it knows all.
+    let mut fresh = Decoder::new(64 << 10, Start::Fresh);
+    let mut small = Decoder::new(limit, Start::Fresh);
     let mut late = Decoder::new(limit, Start::Late);
     let mut index = 0;
     while !input.is_empty() {

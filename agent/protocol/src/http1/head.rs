@@ -104,6 +104,10 @@ impl Head for ResponseHead {
                 let (Some(status), Some(version)) = (response.code, response.version) else {
                     return Parsed::Bad(Bad::StartLine);
                 };
+                // No status begins with 0 (RFC 9110 section 15): 0 is what an exchange says of one that is not known.
+                if status < 100 {
+                    return Parsed::Bad(Bad::StartLine);
+                }
                 if len > limits.head_bytes {
                     return Parsed::Bad(Bad::TooLarge);
                 }

@@ -90,6 +90,10 @@ impl Connection {
                     reader.fragments.truncate(from + len);
                     reader.fragments.drain(at..from);
                     block.frame_at = at + len;
+                    if block.frame_at > limit {
+                        block.broken = true;
+                        self.counters.heads_too_large += 1;
+                    }
                 }
                 None => {
                     block.broken = true;
