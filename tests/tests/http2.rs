@@ -259,12 +259,10 @@ fn what_h2load_sends_is_there() {
     }
 }
 
-#[test]
-fn three_servers_and_three_clients() {
-    if !can_capture() || !peers::are_installed() {
-        return;
-    }
-    let mut node = Node::start(&NodeOptions::default());
+fn matrix(provider: &str) {
+    let mut options = NodeOptions::default();
+    options.agent.provider = provider.to_owned();
+    let mut node = Node::start(&options);
     for start in [rust_server, go_server, node_server] {
         let server = start(node.directory());
         let clients: [Client; 3] = [node_client, go_client, curl_that_knows];
@@ -275,6 +273,21 @@ fn three_servers_and_three_clients() {
         for call in &calls {
             is_whole(call, &server);
         }
+    }
+}
+
+#[test]
+fn three_servers_and_three_clients() {
+    if can_capture() && peers::are_installed() {
+        matrix("auto");
+    }
+}
+
+#[test]
+fn the_fallback_provider_sees_the_same() {
+    if can_capture() && peers::are_installed() {
+        tests::mount_tracefs();
+        matrix("syscall-exit");
     }
 }
 
