@@ -12,7 +12,7 @@ use std::net::{SocketAddr, TcpListener};
 
 use tests::http::{Client, Response};
 use tests::servers;
-use tests::{Node, NodeOptions, can_capture, until};
+use tests::{Metrics, Node, NodeOptions, can_capture, until};
 
 /// Expected row: method, path, status, request's bytes and body, response's bytes and body.
 type Row = (String, String, u16, u64, u64, u64, u64);
@@ -185,31 +185,26 @@ fn every_kind_of_address_is_the_same() {
 }
 
 /// After the switch nothing is HTTP, even if it looks like it.
-#[test]
-fn a_websocket_is_one_exchange_and_then_another_protocol() {
-    if !can_capture() {
-        return;
-    }
+fn nothing_is_invented_after_a_switch(protocol: &str, is_counted: impl Fn(&Metrics) -> bool) {
     let mut node = Node::start(&NodeOptions::default());
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address: SocketAddr = listener.local_addr().unwrap();
+    let switch = format!(
+        "HTTP/1.1 101 Switching Protocols\r\nupgrade: {protocol}\r\nconnection: upgrade\r\n\
+         sec-websocket-accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n"
+    );
     let server = std::thread::spawn(move || {
         let (mut stream, _) = listener.accept().unwrap();
         let mut buffer = [0; 4096];
         let _ = stream.read(&mut buffer).unwrap();
-        stream
-            .write_all(
-                b"HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: upgrade\r\n\
-                  sec-websocket-accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n",
-            )
-            .unwrap();
+        stream.write_all(switch.as_bytes()).unwrap();
         let length = stream.read(&mut buffer).unwrap();
         stream.write_all(&buffer[..length]).unwrap();
         let _ = stream.read(&mut buffer);
     });
     let mut client = Client::connect(address).unwrap();
     let response = client.ask(&format!(
-        "GET /api/events HTTP/1.1\r\nhost: {address}\r\nupgrade: websocket\r\nconnection: upgrade\r\n\
+        "GET /api/events HTTP/1.1\r\nhost: {address}\r\nupgrade: {protocol}\r\nconnection: upgrade\r\n\
          sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
     ));
     assert_eq!(response.status, 101);
@@ -223,11 +218,27 @@ fn a_websocket_is_one_exchange_and_then_another_protocol() {
     server.join().unwrap();
 
     until("the switch is counted", || {
-        let metrics = node.agent.metrics();
-        (metrics.event("protocol", "upgraded_websocket") > 0
-            && metrics.event("tracker", "connections_other_protocol") > 0)
-            .then_some(())
+        is_counted(&node.agent.metrics()).then_some(())
     });
     let calls = node.all_calls(address.port(), 1);
     assert_eq!((calls[0].status, calls[0].path.as_str()), (101, "/api/events"));
+}
+
+#[test]
+fn a_websocket_is_one_exchange() {
+    if can_capture() {
+        nothing_is_invented_after_a_switch("websocket", |metrics| {
+            metrics.event("protocol", "upgraded_websocket") > 0
+        });
+    }
+}
+
+#[test]
+fn after_a_switch_to_another_protocol_nothing_more_is_read() {
+    if can_capture() {
+        nothing_is_invented_after_a_switch("chat/1", |metrics| {
+            metrics.event("protocol", "upgraded_other") > 0
+                && metrics.event("tracker", "connections_other_protocol") > 0
+        });
+    }
 }
