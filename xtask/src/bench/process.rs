@@ -3,13 +3,14 @@
 use std::collections::VecDeque;
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
+use std::net::{SocketAddr, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, SysconfVar, sysconf};
 use serde::Serialize;
@@ -18,6 +19,8 @@ use crate::command;
 
 /// Time for a process to be ready. Loading eBPF programs takes the kernel's verifier a second or more.
 const READY_DEADLINE: Duration = Duration::from_secs(60);
+/// Between attempts to connect to a server that says nothing.
+const CONNECT_INTERVAL: Duration = Duration::from_millis(20);
 /// Time for a process to end after SIGTERM.
 const END_DEADLINE: Duration = Duration::from_secs(30);
 /// Lines that are kept to explain a failure.
@@ -38,6 +41,47 @@ pub struct Process {
 impl Process {
     /// Starts it and waits until `ready` finds what it looks for in a line that it writes.
     pub fn start<T>(name: &str, command: &Command, ready: impl Fn(&str) -> Option<T>) -> Result<(Self, T)> {
+        let process = Self::spawn(name, command)?;
+        let until = Instant::now() + READY_DEADLINE;
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            match process.lines.recv_timeout(left) {
+                Ok(line) => {
+                    if let Some(found) = ready(&line) {
+                        return Ok((process, found));
+                    }
+                }
+                Err(RecvTimeoutError::Disconnected) => bail!("{name} ended early:\n{}", process.last_words()),
+                Err(RecvTimeoutError::Timeout) => return Err(process.late()),
+            }
+        }
+    }
+
+    /// Starts a server that says nothing, and waits until it accepts connections at `address`.
+    pub fn listening(name: &str, command: &Command, address: SocketAddr) -> Result<Self> {
+        let process = Self::spawn(name, command)?;
+        let until = Instant::now() + READY_DEADLINE;
+        while TcpStream::connect(address).is_err() {
+            if Instant::now() > until {
+                return Err(process.late());
+            }
+            if let Err(RecvTimeoutError::Disconnected) = process.lines.recv_timeout(CONNECT_INTERVAL) {
+                bail!("{name} ended early:\n{}", process.last_words());
+            }
+        }
+        Ok(process)
+    }
+
+    fn late(&self) -> anyhow::Error {
+        let seconds = READY_DEADLINE.as_secs();
+        anyhow!(
+            "{} was not ready after {seconds} s:\n{}",
+            self.name,
+            self.last_words()
+        )
+    }
+
+    fn spawn(name: &str, command: &Command) -> Result<Self> {
         let mut wrapped = Command::new("setpriv");
         wrapped
             .args(["--pdeathsig", "TERM", "--"])
@@ -62,31 +106,12 @@ impl Process {
         if let Some(stderr) = child.stderr.take() {
             forward(stderr, sender, Arc::clone(&kept));
         }
-        let process = Self {
+        Ok(Self {
             name: name.to_owned(),
             child,
             kept,
             lines,
-        };
-        let until = Instant::now() + READY_DEADLINE;
-        loop {
-            let left = until.saturating_duration_since(Instant::now());
-            match process.lines.recv_timeout(left) {
-                Ok(line) => {
-                    if let Some(found) = ready(&line) {
-                        return Ok((process, found));
-                    }
-                }
-                Err(RecvTimeoutError::Disconnected) => bail!("{name} ended early:\n{}", process.last_words()),
-                Err(RecvTimeoutError::Timeout) => {
-                    bail!(
-                        "{name} was not ready after {} s:\n{}",
-                        READY_DEADLINE.as_secs(),
-                        process.last_words()
-                    )
-                }
-            }
-        }
+        })
     }
 
     /// User and system time of the process and of its children that live.

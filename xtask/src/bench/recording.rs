@@ -93,8 +93,7 @@ fn http2(directory: &Path) -> Result<Recording> {
         .args(["--no-tls", "--address", "127.0.0.1", "--htdocs"])
         .arg(&home)
         .arg(port);
-    let ready = |line: &str| line.contains("listen").then_some(());
-    let (_server, ()) = Process::start("nghttpd", &nghttpd, ready)?;
+    let _server = Process::listening("nghttpd", &nghttpd, address)?;
     let streams = HTTP2_STREAMS.to_string();
     let mut load = tool("h2load")?;
     load.args([
