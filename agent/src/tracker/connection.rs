@@ -49,6 +49,8 @@ pub struct Connection {
     pub unwanted: u32,
     /// What its parser was found to keep, bytes.
     pub memory: usize,
+    /// It is among those whose parsers have to be asked what they counted.
+    pub counts: bool,
     /// Nothing was heard of it for long, and its parser was kept.
     pub dozes: bool,
     /// Which way requests go; `None` while it is not known.
@@ -115,6 +117,8 @@ pub struct Ledger {
     pub held_bytes: usize,
     /// What all parsers keep now.
     pub parser_bytes: usize,
+    /// What parsers counted, as far as they were asked.
+    pub protocol: protocol::Counters,
 }
 
 impl Ledger {
@@ -148,6 +152,7 @@ impl Connection {
             joined: 0,
             unwanted: 0,
             memory: 0,
+            counts: false,
             dozes: false,
             request_way: None,
             role,
@@ -384,17 +389,21 @@ impl Connection {
         self.http()?.poll()
     }
 
-    /// What the parser counted since the last call.
-    pub fn take_counters(&mut self) -> protocol::Counters {
-        self.http().map(|http| http.take_counters()).unwrap_or_default()
+    /// Asks the parser what it counted since the last call.
+    pub fn count(&mut self, ledger: &mut Ledger) {
+        self.counts = false;
+        if let Some(http) = self.http() {
+            ledger.protocol += http.take_counters();
+        }
     }
 
     /// Whether nothing more is to be read, because it speaks something else or nobody can tell who is the client. True once; the parser
     /// is gone then.
-    pub fn is_over(&mut self) -> bool {
+    pub fn is_over(&mut self, ledger: &mut Ledger) -> bool {
         let unclear = self.unoriented >= UNORIENTED_MAX;
         let over = self.http().is_some_and(|http| unclear || http.over().is_some());
         if over {
+            self.count(ledger);
             self.http = Parser::Gone;
         }
         over
@@ -444,17 +453,19 @@ impl Connection {
     }
 
     /// After [`Self::abandon`], or of a silent connection: it may live, and waits for more without a parser.
-    pub fn sleep(&mut self) {
+    pub fn sleep(&mut self, ledger: &mut Ledger) {
+        self.count(ledger);
         if let Parser::Awake(_) | Parser::Silent = self.http {
             self.http = Parser::Asleep;
         }
     }
 
     /// Reads no more: the server's end speaks for both. False while records wait, or when there is nothing to be read any more.
-    pub fn fall_silent(&mut self) -> bool {
+    pub fn fall_silent(&mut self, ledger: &mut Ledger) -> bool {
         let can = matches!(self.http, Parser::Awake(_)) && !self.holds() && self.closing.is_none();
         if can {
             self.streams = [Stream::new(None), Stream::new(None)];
+            self.count(ledger);
             self.http = Parser::Silent;
         }
         can

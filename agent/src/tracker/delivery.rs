@@ -35,7 +35,8 @@ pub struct Call {
 pub(super) struct Common {
     pub ends: Ends,
     pub counters: Counters,
-    pub protocol: protocol::Counters,
+    /// Connections whose parsers have to be asked what they counted.
+    pub counting: Vec<u64>,
     pub ledger: Ledger,
     pub orders: Vec<Order>,
 }
@@ -103,9 +104,11 @@ impl Common {
                 server,
             });
         }
-        self.protocol += connection.take_counters();
+        if !std::mem::replace(&mut connection.counts, true) {
+            self.counting.push(connection.id);
+        }
         connection.measure(&mut self.ledger);
-        if connection.is_over() {
+        if connection.is_over(&mut self.ledger) {
             connection.measure(&mut self.ledger);
             self.counters.connections_other_protocol += 1;
             self.orders.push(Order::Ignore {

@@ -22,7 +22,7 @@ impl Tracker {
         // The source announces anew what it was told to leave out.
         for connection in self.connections.values_mut().filter(|c| c.is_silent()) {
             connection.joined = 0;
-            connection.sleep();
+            connection.sleep(&mut self.common.ledger);
         }
         let left_out: Vec<u64> = self
             .connections

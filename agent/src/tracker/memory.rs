@@ -18,6 +18,7 @@ impl Connection {
 
     /// The connection is gone.
     pub fn release(&mut self, ledger: &mut Ledger) {
+        self.count(ledger);
         ledger.parser_bytes -= std::mem::take(&mut self.memory);
     }
 }
@@ -35,7 +36,7 @@ impl Tracker {
             common.counters.parsers_shed += 1;
             connection.abandon(now_ns, &mut common.ledger);
             common.deliver(connection, out);
-            connection.sleep();
+            connection.sleep(&mut common.ledger);
             connection.measure(&mut common.ledger);
             self.asleep.push_back(connection.id);
         }

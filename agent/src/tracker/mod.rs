@@ -41,6 +41,9 @@ use crate::source::{Chunk, Close, Event, Open};
 /// How long a closed connection is kept for bytes that its process has not read yet, nanoseconds.
 const CLOSE_LINGER_NS: u64 = 1_000_000_000;
 
+/// Parsers that have to be asked what they counted, at most; more are asked at the end of a round.
+const COUNTING_MAX: usize = 4096;
+
 /// Bounds.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
@@ -327,6 +330,9 @@ impl Tracker {
             }
         }
         self.common.ends.expire(now_ns);
+        if self.common.counting.len() > COUNTING_MAX {
+            self.count();
+        }
         self.shed(now_ns, out);
         self.sweep(now_ns, out);
     }
@@ -353,7 +359,7 @@ impl Tracker {
             common.counters.connections_idle += u64::from(!connection.is_silent());
             connection.abandon(now_ns, &mut common.ledger);
             common.deliver(connection, out);
-            connection.sleep();
+            connection.sleep(&mut common.ledger);
             connection.measure(&mut common.ledger);
             self.asleep.push_back(connection.id);
         }
@@ -405,8 +411,17 @@ impl Tracker {
     }
 
     /// What the parsers counted.
-    #[must_use]
-    pub const fn protocol_counters(&self) -> &protocol::Counters {
-        &self.common.protocol
+    pub fn protocol_counters(&mut self) -> &protocol::Counters {
+        self.count();
+        &self.common.ledger.protocol
+    }
+
+    /// Asks the parsers that may have something to tell. To ask each after each record would cost as much as reading the record.
+    fn count(&mut self) {
+        for id in self.common.counting.drain(..) {
+            if let Some(connection) = self.connections.get_mut(&id) {
+                connection.count(&mut self.common.ledger);
+            }
+        }
     }
 }

@@ -16,7 +16,7 @@ impl Tracker {
         let Some(connection) = self.connections.get_mut(&id) else {
             return;
         };
-        if connection.fall_silent() {
+        if connection.fall_silent(&mut self.common.ledger) {
             connection.measure(&mut self.common.ledger);
             self.common.counters.connections_silenced += 1;
             self.common.orders.push(Order::LeaveOut { connection: id });
@@ -36,7 +36,7 @@ impl Tracker {
     pub(super) fn listen_again(&mut self, id: u64) {
         if let Some(connection) = self.connections.get_mut(&id).filter(|c| c.is_silent()) {
             connection.joined = 0;
-            connection.sleep();
+            connection.sleep(&mut self.common.ledger);
         }
     }
 

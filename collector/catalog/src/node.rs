@@ -1,8 +1,9 @@
 //! The node's side: counts increments in bounded memory, gives them away as deltas.
 
-use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
+
+use foldhash::{HashMap, HashMapExt};
 
 use crate::delta::{Counts, DeltaRecord, MINUTE_US, Standing};
 use crate::key::{ANY_HOST, normalise_host};
@@ -79,7 +80,7 @@ struct Shared {
 struct NodeApi {
     host: Arc<str>,
     seed: u64,
-    leaves: HashMap<LeafId, NodeLeaf, BuildHasherDefault<LeafHasher>>,
+    leaves: std::collections::HashMap<LeafId, NodeLeaf, BuildHasherDefault<LeafHasher>>,
     /// Leaves by standing and coarseness.
     classes: [[usize; 4]; 2],
 }
@@ -193,7 +194,7 @@ impl NodeCatalog {
             let api = NodeApi {
                 host: key.host.as_str().into(),
                 seed: seed_of(&key),
-                leaves: HashMap::default(),
+                leaves: std::collections::HashMap::default(),
                 classes: [[0; 4]; 2],
             };
             self.apis.insert(key.clone(), api);

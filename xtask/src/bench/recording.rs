@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail};
 use tempfile::TempDir;
 
 use crate::bench::process::Process;
-use crate::bench::server::{BODY_BYTES, BODY_PATH, FILE_BYTES, Server};
+use crate::bench::server::{BODY_PATH, Server};
 use crate::command;
 use crate::daemons::free_address;
 
@@ -21,6 +21,8 @@ const HTTP1_REQUESTS: u32 = 200_000;
 const HTTP2_STREAMS: u32 = 200_000;
 /// Large bodies.
 const BODIES: u32 = 600;
+/// Slow enough for tcpdump to keep up, bytes a second as curl writes it.
+const RATE: &str = "150M";
 /// Size of what nghttpd serves, bytes.
 const HTTP2_BODY_BYTES: usize = 128;
 
@@ -36,8 +38,6 @@ pub struct Recording {
     pub protocol: &'static str,
     /// Exchanges that the load generator says there were.
     pub sent: u64,
-    /// Bytes of the bodies.
-    pub body_bytes: u64,
 }
 
 /// Captures that go with this value.
@@ -78,7 +78,6 @@ fn http1(directory: &Path) -> Result<Recording> {
         file,
         (server.address, "http"),
         HTTP1_REQUESTS,
-        FILE_BYTES as u64,
     )
 }
 
@@ -106,29 +105,24 @@ fn http2(directory: &Path) -> Result<Recording> {
     ])
     .arg(format!("http://{address}/item"));
     let file = record(directory, "http2.pcap", address, &mut load)?;
-    recording(
-        "HTTP/2, small streams",
-        file,
-        (address, "http2"),
-        HTTP2_STREAMS,
-        HTTP2_BODY_BYTES as u64,
-    )
+    recording("HTTP/2, small streams", file, (address, "http2"), HTTP2_STREAMS)
 }
 
 fn bodies(directory: &Path) -> Result<Recording> {
     let server = Server::start()?;
     let mut load = tool("curl")?;
-    load.args(["--silent", "--show-error", "--fail", "--output"])
-        .arg("/dev/null")
-        .arg(format!("http://{}{BODY_PATH}?[1-{BODIES}]", server.address));
+    load.args([
+        "--silent",
+        "--show-error",
+        "--fail",
+        "--limit-rate",
+        RATE,
+        "--output",
+    ])
+    .arg("/dev/null")
+    .arg(format!("http://{}{BODY_PATH}?[1-{BODIES}]", server.address));
     let file = record(directory, "bodies.pcap", server.address, &mut load)?;
-    recording(
-        "HTTP/1, bodies of 1 MiB",
-        file,
-        (server.address, "http"),
-        BODIES,
-        BODY_BYTES as u64,
-    )
+    recording("HTTP/1, bodies of 1 MiB", file, (server.address, "http"), BODIES)
 }
 
 fn recording(
@@ -136,7 +130,6 @@ fn recording(
     file: PathBuf,
     (server, protocol): (SocketAddr, &'static str),
     sent: u32,
-    body_bytes: u64,
 ) -> Result<Recording> {
     let file_bytes = fs::metadata(&file)
         .with_context(|| format!("looking at {}", file.display()))?
@@ -148,7 +141,6 @@ fn recording(
         port: server.port(),
         protocol,
         sent: u64::from(sent),
-        body_bytes: u64::from(sent) * body_bytes,
     })
 }
 

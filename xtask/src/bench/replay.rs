@@ -69,7 +69,7 @@ pub fn measure(plan: &Plan<'_>) -> Result<Vec<Section>> {
             )
         };
         let exchanges: fn(&Pass, &Recording) -> f64 = |pass, _| pass.exchanges as f64;
-        let megabytes: fn(&Pass, &Recording) -> f64 = |_, recording| recording.body_bytes as f64 / 1e6;
+        let megabytes: fn(&Pass, &Recording) -> f64 = |_, recording| recording.file_bytes as f64 / 1e6;
         let rate = per_second(&ours, exchanges);
         let bodies = per_second(&ours, megabytes);
         rows.push(vec![
@@ -104,7 +104,7 @@ pub fn measure(plan: &Plan<'_>) -> Result<Vec<Section>> {
             "sent",
             "exchanges",
             "exchanges/s",
-            "MB of bodies/s",
+            "MB/s of the file",
             "largest memory",
             "tshark: responses",
             "tshark: responses/s",
@@ -115,7 +115,7 @@ pub fn measure(plan: &Plan<'_>) -> Result<Vec<Section>> {
         targets: vec![
             Target::new("HTTP/1 exchanges/s", Bound::AtLeast, HTTP1_PER_SECOND_MIN, rate(0)),
             Target::new("HTTP/2 streams/s", Bound::AtLeast, HTTP2_PER_SECOND_MIN, rate(1)),
-            Target::new("MB/s of bodies", Bound::AtLeast, BODY_MB_PER_SECOND_MIN, bodies),
+            Target::new("MB/s of a file of bodies", Bound::AtLeast, BODY_MB_PER_SECOND_MIN, bodies),
         ],
         notes: Vec::new(),
     }])

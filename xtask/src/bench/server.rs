@@ -13,7 +13,7 @@ use crate::command;
 use crate::daemons::free_address;
 
 /// Bytes of the file.
-pub const FILE_BYTES: usize = 512;
+const FILE_BYTES: usize = 512;
 /// Connections that the worker accepts.
 const CONNECTIONS_MAX: usize = 16_384;
 
@@ -30,7 +30,7 @@ pub const PATH: &str = "/static/item.txt";
 /// Path of a large one.
 pub const BODY_PATH: &str = "/static/large.bin";
 /// Bytes of the large one.
-pub const BODY_BYTES: usize = 1 << 20;
+const BODY_BYTES: usize = 1 << 20;
 
 impl Server {
     pub fn start() -> Result<Self> {
