@@ -25,6 +25,7 @@ mod histogram;
 mod hll;
 mod key;
 mod limits;
+mod memo;
 mod method;
 mod names;
 mod node;

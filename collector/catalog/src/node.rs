@@ -8,6 +8,7 @@ use foldhash::{HashMap, HashMapExt};
 use crate::delta::{Counts, DeltaRecord, MINUTE_US, Standing};
 use crate::key::{ANY_HOST, normalise_host};
 use crate::limits::{DEPTH_MAX, Fold, Folded, Limits};
+use crate::memo::Memo;
 use crate::repeats::{Repeats, Verdict};
 use crate::segment::{Coarseness, LeafPath, id_of};
 use crate::stats::MinuteCounts;
@@ -74,6 +75,7 @@ struct Shared {
     folded: Folded,
     /// Canonical bytes of the leaf at hand; kept to save the allocation.
     canonical: Vec<u8>,
+    memo: Memo,
 }
 
 #[derive(Debug)]
@@ -136,6 +138,7 @@ impl NodeCatalog {
             leaves: 0,
             folded: Folded::default(),
             canonical: Vec::new(),
+            memo: Memo::default(),
         };
         Self {
             apis: HashMap::new(),
@@ -272,6 +275,7 @@ impl NodeApi {
             repeats,
             folded,
             canonical,
+            memo,
         } = shared;
         let weight = observation.weight;
         let standing = Standing::of(observation.status);
@@ -284,6 +288,7 @@ impl NodeApi {
             observation.path,
             limits.depth.min(DEPTH_MAX),
             self.seed,
+            memo,
             canonical,
             |parent, word| match repeats.judge(parent, word, served) {
                 Verdict::Literal => true,

@@ -2,7 +2,8 @@
 
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-use crate::classify::{Shape, classify};
+use crate::classify::Shape;
+use crate::memo::Memo;
 use crate::segment::{SegmentType, push_literal, push_rest, push_typed};
 
 /// What was found on the way through a path.
@@ -27,6 +28,7 @@ pub(crate) fn walk(
     path: &[u8],
     depth: usize,
     seed: u64,
+    memo: &mut Memo,
     canonical: &mut Vec<u8>,
     mut keep: impl FnMut(u64, &str) -> bool,
 ) -> Walk {
@@ -54,7 +56,7 @@ pub(crate) fn walk(
         }
         count += 1;
         let start = canonical.len();
-        match classify(segment) {
+        match memo.classify(segment) {
             Shape::Route(text) => push_literal(canonical, &text),
             Shape::Typed(kind) => push_typed(canonical, kind),
             Shape::Plausible(text) => {
