@@ -11,6 +11,7 @@ pub mod cli;
 mod clock;
 pub mod config;
 pub mod control;
+mod counters;
 pub mod export;
 pub mod loader;
 pub mod metrics;

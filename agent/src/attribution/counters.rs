@@ -1,24 +1,6 @@
 //! What attribution had to drop or could not know, for metrics and `doctor`.
 
-macro_rules! counters {
-    ($($(#[doc = $doc:literal])* $name:ident),* $(,)?) => {
-        /// Totals since the start. Names are stable; they are the metrics' labels.
-        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-        pub struct Counters { $($(#[doc = $doc])* pub $name: u64,)* }
-
-        impl Counters {
-            /// Every counter with its name.
-            pub fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> {
-                [$((stringify!($name), self.$name),)*].into_iter()
-            }
-
-            /// Name, value and meaning of every counter.
-            pub fn explained(&self) -> impl Iterator<Item = (&'static str, u64, &'static str)> {
-                [$((stringify!($name), self.$name, concat!($($doc),*).trim_ascii()),)*].into_iter()
-            }
-        }
-    };
-}
+use crate::counters::counters;
 
 counters! {
     /// Processes described from `/proc`.

@@ -1,26 +1,6 @@
 //! What the tracker counts.
 
-macro_rules! counters {
-    ($($(#[doc = $doc:literal])* $name:ident,)*) => {
-        /// Counts since the start.
-        #[derive(Clone, Debug, Default, PartialEq, Eq)]
-        pub struct Counters {
-            $($(#[doc = $doc])* pub $name: u64,)*
-        }
-
-        impl Counters {
-            /// Name and value of every counter.
-            pub fn named(&self) -> impl Iterator<Item = (&'static str, u64)> {
-                [$((stringify!($name), self.$name),)*].into_iter()
-            }
-
-            /// Name, value and meaning of every counter.
-            pub fn explained(&self) -> impl Iterator<Item = (&'static str, u64, &'static str)> {
-                [$((stringify!($name), self.$name, concat!($($doc),*).trim_ascii()),)*].into_iter()
-            }
-        }
-    };
-}
+use crate::counters::counters;
 
 counters! {
     /// Connections announced by the source.

@@ -142,8 +142,8 @@ pub fn read_with(files: &[&[u8]], limits: Limits) -> Read {
         events,
         errors,
         calls,
-        counters: source.counters().clone(),
-        tracker: tracker.counters().clone(),
+        counters: *source.counters(),
+        tracker: *tracker.counters(),
     }
 }
 
@@ -155,7 +155,7 @@ pub fn tell(file: &[u8], limits: Limits) -> (Vec<Told>, Vec<String>, Counters) {
     loop {
         match source.next(&mut |event| events.push(Told::of(event))) {
             Ok(true) => {}
-            Ok(false) => return (events, errors, source.counters().clone()),
+            Ok(false) => return (events, errors, *source.counters()),
             Err(error) => errors.push(error.to_string()),
         }
     }
