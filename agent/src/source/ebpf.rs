@@ -3,8 +3,8 @@
 use std::mem::offset_of;
 
 use agent_common::{
-    ChunkHeader, CloseRecord, Direction, ExecRecord, ExitRecord, Kind, OpenRecord, Owner, Role, Tuple,
-    open_flags,
+    ChunkHeader, CloseRecord, Direction, EXEC_ARGS_BYTES, EXEC_FILE_BYTES, ExecRecord, ExitRecord, Kind,
+    OpenRecord, Owner, Role, Tuple, open_flags,
 };
 
 use super::{Chunk, Close, Event, Open};
@@ -130,6 +130,9 @@ fn close(fields: Fields<'_>) -> Option<Close> {
 fn exec(fields: Fields<'_>) -> Option<ExecFacts> {
     let file = usize::from(fields.u16(offset_of!(ExecRecord, file_bytes))?);
     let args = usize::from(fields.u16(offset_of!(ExecRecord, args_bytes))?);
+    if file > EXEC_FILE_BYTES || args > EXEC_ARGS_BYTES {
+        return None;
+    }
     Some(ExecFacts {
         hint: fields.owner(offset_of!(ExecRecord, owner))?,
         filename: fields.bytes(offset_of!(ExecRecord, file), file)?.to_vec(),
@@ -148,6 +151,21 @@ mod tests {
         }
         bytes.extend_from_slice(payload);
         bytes
+    }
+
+    #[test]
+    fn an_exec_that_says_more_than_its_fields_hold_is_none() {
+        for (at, limit) in [
+            (offset_of!(ExecRecord, file_bytes), EXEC_FILE_BYTES),
+            (offset_of!(ExecRecord, args_bytes), EXEC_ARGS_BYTES),
+        ] {
+            for (bytes, known) in [(limit, true), (limit + 1, false)] {
+                let length = u16::try_from(bytes).unwrap().to_le_bytes();
+                let header: [(usize, &[u8]); 2] = [(0, &[Kind::Exec as u8]), (at, &length)];
+                let bytes = record(&header, size_of::<ExecRecord>() + 64, &[]);
+                assert_eq!(matches!(parse(&bytes), Some(Event::Exec(_))), known);
+            }
+        }
     }
 
     #[test]

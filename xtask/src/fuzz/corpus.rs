@@ -12,7 +12,7 @@ use super::Places;
 const FILES_MAX: usize = 40;
 
 /// Most bytes of them together.
-const BYTES_MAX: u64 = 16 << 10;
+const BYTES_MAX: u64 = 32 << 10;
 
 /// Names of the directories in a directory, sorted.
 pub fn directories(of: &Path) -> Result<Vec<String>> {
@@ -27,8 +27,8 @@ pub fn directories(of: &Path) -> Result<Vec<String>> {
     Ok(names)
 }
 
-/// Adds to the corpus of the repository what the grown one covers beyond it, the smallest inputs first, as far as the limits allow. What
-/// has a name given by people stays.
+/// Adds to the corpus of the repository some of what the grown one covers beyond it: small inputs and large ones alike, because the
+/// large reach deeper, as far as the limits allow. What has a name given by people stays.
 pub fn minimise(
     places: &Places,
     target: &str,
@@ -64,9 +64,12 @@ pub fn minimise(
     let mut candidates = files(&merged)?;
     candidates.retain(|(path, _)| is_generated(path));
     candidates.sort_by_key(|(path, length)| (*length, path.clone()));
-    for (path, length) in candidates {
-        if count >= FILES_MAX || bytes + length > BYTES_MAX {
-            break;
+    let room = FILES_MAX.saturating_sub(count).max(1);
+    let step = candidates.len().div_ceil(room).max(1);
+    // From the largest on, so that it is always among them.
+    for (path, length) in candidates.into_iter().rev().step_by(step) {
+        if bytes + length > BYTES_MAX {
+            continue;
         }
         fs::copy(&path, kept.join(path.file_name().unwrap_or_default()))?;
         count += 1;
@@ -99,7 +102,7 @@ mod tests {
     const HASH: &str = "0123456789abcdef0123456789abcdef0123456";
 
     #[test]
-    fn the_smallest_come_first_and_the_limits_hold() {
+    fn inputs_of_all_sizes_are_kept_within_the_limits() {
         let directory = tempfile::tempdir().unwrap();
         let places = Places {
             package: directory.path().join("package"),
@@ -115,7 +118,7 @@ mod tests {
             assert_eq!(options, ["-merge=1"]);
             let merged = Path::new(&directories[0]);
             assert!(merged.join("seed").exists(), "seeds count as there already");
-            for (digit, length) in [("0", 12_000), ("1", 3), ("2", 2000), ("3", 8000)] {
+            for (digit, length) in [("0", 40_000), ("1", 3), ("2", 2000), ("3", 8000)] {
                 fs::write(merged.join(format!("{HASH}{digit}")), vec![0; length])?;
             }
             Ok(())

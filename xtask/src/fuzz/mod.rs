@@ -50,7 +50,7 @@ pub struct Arguments {
     #[arg(long = "for", value_name = "SECONDS", default_value_t = 300, value_parser = clap::value_parser!(u64).range(1..))]
     seconds: u64,
 
-    /// Afterwards, put the smallest inputs that cover most into the corpus of the repository, in place of what is there.
+    /// Afterwards, put some of the inputs that cover most into the corpus of the repository, in place of what was chosen before.
     #[arg(long)]
     minimise: bool,
 

@@ -43,7 +43,7 @@ pub const TARGETS: &[Target] = &[
     target("pcap", 4096, pcap::run),
     target("policy", 2048, policy::run),
     target("proxy", 512, connection::proxy),
-    target("record", 512, record::run),
+    target("record", 1024, record::run),
     target("soap", 2048, application::soap),
     target("websocket", 2048, websocket::run),
     target("wire", 2048, catalog::payload),

@@ -1,5 +1,6 @@
 //! Records of the kernel's ring buffer.
 
+use agent_common::{EXEC_ARGS_BYTES, EXEC_FILE_BYTES};
 use eastwatch_agent::source::Event;
 use eastwatch_agent::source::ebpf::parse;
 
@@ -9,7 +10,9 @@ pub fn run(data: &[u8]) {
         Some(Event::Chunk(chunk)) => {
             assert!(chunk.data.len() <= data.len() && chunk.length as usize >= chunk.data.len());
         }
-        Some(Event::Exec(facts)) => assert!(facts.filename.len() + facts.args.len() <= data.len()),
+        Some(Event::Exec(facts)) => {
+            assert!(facts.filename.len() <= EXEC_FILE_BYTES && facts.args.len() <= EXEC_ARGS_BYTES);
+        }
         _ => {}
     }
 }

@@ -196,7 +196,7 @@ impl BodyReader {
         }
         self.holed = true;
         self.decoded = self.decoded.saturating_add(len.unwrap_or_default());
-        self.sink.keep = self.sink.kept.len();
+        self.sink.keep_no_more();
         if let Some(messages) = &mut self.sink.messages {
             // Behind a coding the length of what is missing means nothing.
             messages.missing(len.filter(|_| self.coded.is_none()));
@@ -221,10 +221,7 @@ impl BodyReader {
     /// Keeps and decodes no more, for there is no memory for it. Length and, where there is no coding, messages are counted
     /// still.
     pub fn give_up(&mut self, counters: &mut Counters) {
-        self.sink.keep = self.sink.kept.len();
-        if let Some(inspection) = &mut self.sink.inspection {
-            inspection.capture = inspection.capture.min(self.sink.keep);
-        }
+        self.sink.keep_no_more();
         if let Some(coded) = &mut self.coded {
             coded.give_up(&mut self.sink, counters);
         }
@@ -317,6 +314,14 @@ impl Sink {
         }
         if let Some(messages) = &mut self.messages {
             messages.read(data, counters);
+        }
+    }
+
+    /// What comes from here on is not kept, whatever it begins with.
+    fn keep_no_more(&mut self) {
+        self.keep = self.kept.len();
+        if let Some(inspection) = &mut self.inspection {
+            inspection.capture = inspection.capture.min(self.keep);
         }
     }
 
