@@ -88,7 +88,9 @@ pub fn cargo(workspace: &Workspace, compiler: &Compiler, linker: &Linker, verb: 
             rustflags(env::consts::ARCH).join(FLAG_SEPARATOR),
         )
         // bpf-linker optimises the whole program itself; rustc's link-time optimisation would only get in its way.
-        .env("CARGO_PROFILE_RELEASE_LTO", "off");
+        .env("CARGO_PROFILE_RELEASE_LTO", "off")
+        // The linker optimises the whole; what the profile says is for the host.
+        .env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "16");
     Ok(command)
 }
 

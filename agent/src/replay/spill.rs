@@ -9,9 +9,9 @@ use std::io::{self, BufReader, BufWriter, ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
 
 /// Lines kept in memory, bytes. Beyond, they are written as a sorted run.
-pub const RUN_BYTES: usize = 32 << 20;
+pub const RUN_BYTES: usize = 8 << 20;
 /// Runs that are merged at a time.
-const FAN_IN: usize = 32;
+const FAN_IN: usize = 128;
 /// Buffer of each run while it is written or merged.
 const BUFFER_BYTES: usize = 64 << 10;
 /// Longest line that is read back; those written are far shorter.
