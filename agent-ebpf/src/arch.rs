@@ -122,15 +122,6 @@ mod numbers {
 }
 
 impl Syscall {
-    /// Stands for any call that has no buffer in the process's memory.
-    pub const OPAQUE: Self = Self {
-        number: u64::MAX,
-        first: 0,
-        second: 0,
-        third: 0,
-        fourth: 0,
-    };
-
     /// Buffer of a call that receives; `None` for those whose bytes do not pass through readable memory.
     #[inline(always)]
     pub fn receive_buffer(&self) -> Option<Buffer> {

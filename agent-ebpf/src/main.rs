@@ -2,7 +2,7 @@
 //! a connection looks like HTTP.
 //!
 //! Map of the code: `provider` holds one file per way of hooking in, each of which calls `transfer` with the socket, the
-//! direction and the user buffer; `transfer` decides, `emit` builds records in the ring buffer; `lifecycle` follows
+//! direction and the [`place::Place`] of the bytes; `transfer` decides, `emit` builds records in the ring buffer; `lifecycle` follows
 //! connections from establishment to close, `process` programs from exec to exit.
 //!
 //! Invariants: no wakeup per event; no per-CPU scratch (it is shared when BPF is preemptible); every byte not sent is counted.
@@ -18,6 +18,7 @@ mod kernel;
 mod lifecycle;
 mod maps;
 mod owner;
+mod place;
 mod process;
 mod provider;
 mod transfer;

@@ -5,14 +5,10 @@ use core::ffi::c_void;
 use agent_common::{
     CHUNK_BYTES_MAX, ControlSlot, Counter, Direction, Mode, Role, Sniff, chunk_flags, control_slot,
 };
-use aya_ebpf::{
-    EbpfContext,
-    helpers::{bpf_probe_read_user, generated::bpf_loop},
-};
+use aya_ebpf::{EbpfContext, helpers::generated::bpf_loop};
 use aya_log_ebpf::debug;
 
 use crate::{
-    arch::{Buffer, Syscall},
     connection::{self, Connection, WHOLE_TURN, flags, index, mode},
     count::count,
     emit::{self, Piece},
@@ -20,6 +16,7 @@ use crate::{
     kernel::{HAS_LOOP, OFF_TCP_WRITE_SEQ, Socket},
     maps::CONTROL,
     owner,
+    place::{Array, PART, Place},
 };
 
 /// Most bytes captured of one transfer, whatever the settings say: bounds the work inside one system call.
@@ -48,16 +45,15 @@ pub struct Transfer<const TRUSTED: bool> {
     pub bytes: u32,
     /// Which way.
     pub direction: Direction,
-    /// The receiver threw the bytes away unseen.
-    pub discarded: bool,
 }
 
 /// Where the bytes of a transfer lie. Walked piece by piece.
 #[repr(C)]
 struct Cursor {
-    /// iovecs not begun, in user memory, and how many.
+    /// iovecs not begun, how many, and where they lie: an [`Array`].
     vector: u64,
     vector_length: u64,
+    array: u64,
     /// The part that is being read.
     address: u64,
     available: u64,
@@ -68,12 +64,12 @@ struct Cursor {
     piece: Piece,
 }
 
-/// Handles one transfer. `call` is the system call it happened in, if any.
+/// Handles one transfer. `place` is asked only if the bytes are wanted.
 #[inline(always)]
 pub fn transfer<const TRUSTED: bool>(
     ctx: &impl EbpfContext,
     transfer: &Transfer<TRUSTED>,
-    call: impl FnOnce() -> Option<Syscall>,
+    place: impl FnOnce() -> Place,
 ) {
     let bytes = u64::from(transfer.bytes);
     let connection = match connection::find(transfer.socket) {
@@ -102,7 +98,7 @@ pub fn transfer<const TRUSTED: bool>(
         mode::FILTERED => return count(Counter::Filtered, bytes),
         _ => return count(Counter::Skipped, bytes),
     }
-    wanted(ctx, transfer, connection, call);
+    wanted(ctx, transfer, connection, place);
 }
 
 #[inline(always)]
@@ -110,7 +106,7 @@ fn wanted<const TRUSTED: bool>(
     ctx: &impl EbpfContext,
     transfer: &Transfer<TRUSTED>,
     connection: &mut Connection,
-    call: impl FnOnce() -> Option<Syscall>,
+    place: impl FnOnce() -> Place,
 ) {
     let bytes = u64::from(transfer.bytes);
     let direction = transfer.direction;
@@ -195,19 +191,15 @@ fn wanted<const TRUSTED: bool>(
     let mut cursor = Cursor {
         vector: 0,
         vector_length: 0,
+        array: 0,
         address: 0,
         available: 0,
         skip: u64::from(skip),
         left: 0,
         piece,
     };
-    let reason = match call() {
-        Some(call) if !transfer.discarded => locate(&call, direction, &mut cursor),
-        Some(_) => Some(Counter::Discarded),
-        None => Some(Counter::OutsideSyscall),
-    };
     let mut left = 0;
-    if let Some(reason) = reason {
+    if let Some(reason) = locate(place(), &mut cursor) {
         count(reason, bytes);
         if connection.mode != mode::CAPTURE {
             return;
@@ -335,44 +327,36 @@ fn obey(connection: &mut Connection, direction: Direction) {
     }
 }
 
-/// Points the cursor to a call's buffer. The reason when there is none that can be read.
+/// Points the cursor to a place. The reason when there is nothing that can be read.
 #[inline(always)]
-fn locate(call: &Syscall, direction: Direction, cursor: &mut Cursor) -> Option<Counter> {
-    let buffer = match direction {
-        Direction::Out => call.send_buffer(),
-        Direction::In => call.receive_buffer(),
-    };
-    let (mut vector, mut length) = (call.second, call.third);
-    match buffer {
-        Some(Buffer::Flat) => {
-            cursor.address = call.second;
-            cursor.available = call.third;
-            return None;
+fn locate(place: Place, cursor: &mut Cursor) -> Option<Counter> {
+    match place {
+        Place::Flat { address, room } => {
+            cursor.address = address;
+            cursor.available = room;
+            None
         }
-        Some(Buffer::Vector) => {}
-        Some(Buffer::Message) => {
-            // struct user_msghdr: name, name length, then iovec and its length.
-            // SAFETY: the helper checks the address.
-            let Ok(found) = (unsafe { bpf_probe_read_user((call.second + 16) as *const [u64; 2]) }) else {
+        Place::Vector {
+            vector,
+            length,
+            skip,
+            array,
+        } => {
+            if length == 0 {
+                return Some(Counter::OpaqueCall);
+            }
+            let Some([address, room]) = array.read(vector) else {
                 return Some(Counter::Fault);
             };
-            vector = found[0];
-            length = found[1];
+            cursor.address = address + skip;
+            cursor.available = room - skip;
+            cursor.vector = vector + PART;
+            cursor.vector_length = length - 1;
+            cursor.array = array as u64;
+            None
         }
-        None => return Some(Counter::OpaqueCall),
+        Place::Opaque(reason) => Some(reason),
     }
-    if length == 0 {
-        return Some(Counter::OpaqueCall);
-    }
-    // SAFETY: the helper checks the address.
-    let Ok(first) = (unsafe { bpf_probe_read_user(vector as *const [u64; 2]) }) else {
-        return Some(Counter::Fault);
-    };
-    cursor.address = first[0];
-    cursor.available = first[1];
-    cursor.vector = vector + 16;
-    cursor.vector_length = length - 1;
-    None
 }
 
 /// Decides whether the connection is HTTP from the first bytes of a transfer, or leaves it undecided.
@@ -436,13 +420,17 @@ unsafe extern "C" fn step(_: u32, cursor: *mut c_void) -> i64 {
         if length_of(cursor.vector_length) == 0 {
             return 1;
         }
-        // SAFETY: the helper checks the address.
-        let Ok(part) = (unsafe { bpf_probe_read_user(cursor.vector as *const [u64; 2]) }) else {
+        let array = if cursor.array == Array::Kernel as u64 {
+            Array::Kernel
+        } else {
+            Array::User
+        };
+        let Some([address, room]) = array.read(cursor.vector) else {
             return 1;
         };
-        cursor.address = part[0];
-        available = length_of(part[1]);
-        cursor.vector += 16;
+        cursor.address = address;
+        available = length_of(room);
+        cursor.vector += PART;
         cursor.vector_length = length_of(cursor.vector_length) - 1;
     }
     let skip = length_of(cursor.skip);

@@ -1,12 +1,13 @@
 //! Socket tracepoints `sock_send_length` and `sock_recv_length` (kernel 6.3 and later): fire for sockets only, after the call, with the
 //! socket and the number of bytes. File I/O pays nothing.
 
-use agent_common::Direction;
+use agent_common::{Counter, Direction};
 use aya_ebpf::{macros::btf_tracepoint, programs::BtfTracePointContext};
 
 use crate::{
     arch,
     kernel::Socket,
+    place::Place,
     transfer::{Transfer, transfer},
 };
 
@@ -42,9 +43,12 @@ fn handle(ctx: &BtfTracePointContext, direction: Direction, discarded: bool) -> 
                 socket,
                 bytes: bytes as u32,
                 direction,
-                discarded,
             },
-            arch::running,
+            || match arch::running() {
+                Some(_) if discarded => Place::Opaque(Counter::Discarded),
+                Some(call) => Place::of_call(&call, direction),
+                None => Place::Opaque(Counter::OutsideSyscall),
+            },
         );
     }
     0

@@ -1,7 +1,7 @@
 //! Exits of system calls (kernel 5.15 and later): the fallback where the socket tracepoints do not exist. Descriptor → file → socket is
 //! walked for every call, so file I/O pays for the rejection.
 
-use agent_common::Direction;
+use agent_common::{Counter, Direction};
 use aya_ebpf::{
     helpers::generated::bpf_get_current_task_btf, macros::tracepoint, programs::TracePointContext,
 };
@@ -12,6 +12,7 @@ use crate::{
         OFF_FDT_FD, OFF_FILE_INODE, OFF_FILE_PRIVATE, OFF_FILES_FDT, OFF_INODE_MODE, OFF_SOCKET_SK,
         OFF_TASK_FILES, Socket, direct, probed,
     },
+    place::Place,
     transfer::{Transfer, transfer},
 };
 
@@ -92,9 +93,14 @@ fn handle(ctx: &TracePointContext, direction: Direction, flags: impl FnOnce(&Sys
             socket,
             bytes,
             direction,
-            discarded,
         },
-        || Some(call),
+        || {
+            if discarded {
+                Place::Opaque(Counter::Discarded)
+            } else {
+                Place::of_call(&call, direction)
+            }
+        },
     );
     0
 }
@@ -113,9 +119,8 @@ fn pass(ctx: &TracePointContext, ends: impl FnOnce(&Syscall) -> Option<(Socket<f
                 socket,
                 bytes,
                 direction,
-                discarded: false,
             },
-            || Some(Syscall::OPAQUE),
+            || Place::Opaque(Counter::OpaqueCall),
         );
     }
     0
