@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use foldhash::{HashMap, HashMapExt};
 use policy::HeaderList;
-use protocol::Header;
+use xxhash_rust::xxh3::xxh3_64;
 
 use crate::mask::{Audience, MASK, cut, mask};
 use crate::redact::{HEADERS_MAX, RedactCounters, VALUE_BYTES_MAX};
@@ -15,6 +15,14 @@ pub(crate) const NAME_BYTES_MAX: usize = 64;
 const REMEMBERED_MAX: usize = 1024;
 /// Longest value that is remembered.
 const REMEMBERED_BYTES_MAX: usize = 512;
+/// Lists remembered. When there are more, all are forgotten.
+const LISTS_MAX: usize = 256;
+/// Longest list that is remembered, bytes of its names and values as sent.
+const LIST_BYTES_MAX: usize = 2048;
+/// Lists that are recognised when they come again.
+const SEEN: usize = 512;
+/// Names that are found without a search.
+const LATEST: usize = 128;
 
 /// Fields whose value is a reference, maybe relative: only its origin is kept.
 const REFERENCES: [&str; 9] = [
@@ -32,56 +40,125 @@ const REFERENCES: [&str; 9] = [
 /// A header field that may leave: name in lower case and masked value.
 pub type Field = Arc<(String, String)>;
 
+/// Those of a message, at most [`HEADERS_MAX`]. Messages that say the same share them.
+pub type FieldList = Arc<[Field]>;
+
 /// What a list of allowed fields makes of messages.
 #[derive(Debug)]
 pub(crate) struct Fields {
     list: HeaderList,
+    /// Names as sent that came last, by their [`place_of`].
+    latest: [Option<Name>; LATEST],
     /// By name as sent: in lower case, if it is allowed.
     names: HashMap<Box<[u8]>, Option<Arc<str>>>,
     /// By name as sent, its length first, and value.
-    values: HashMap<Box<[u8]>, Shown>,
+    values: HashMap<Box<[u8]>, Shown<Field>>,
+    /// By all allowed names and values of a message.
+    lists: HashMap<Box<[u8]>, Shown<FieldList>>,
+    /// Hashes of what messages had that came once or more; each has one place, and the latest of a place stays.
+    seen: [u64; SEEN],
     key: Vec<u8>,
+    /// The allowed fields at hand within `key`.
+    places: Vec<Place>,
 }
 
+/// A field within a key: length of its name in one byte, name, value.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    begin: usize,
+    middle: usize,
+    end: usize,
+}
+
+#[derive(Debug)]
+struct Name {
+    text: Box<[u8]>,
+    allowed: bool,
+}
+
+/// What is shown, and what limits cut off of it.
 #[derive(Clone, Debug)]
-struct Shown {
-    field: Field,
-    was_cut: bool,
+struct Shown<T> {
+    what: T,
+    values_cut: u64,
+    headers_dropped: u64,
+}
+
+impl<T> Shown<T> {
+    fn count(&self, counters: &mut RedactCounters) {
+        counters.values_cut += self.values_cut;
+        counters.headers_dropped += self.headers_dropped;
+    }
 }
 
 impl Fields {
     pub(crate) fn new(list: &HeaderList) -> Self {
         Self {
             list: list.clone(),
+            latest: [const { None }; LATEST],
             names: HashMap::new(),
             values: HashMap::new(),
+            lists: HashMap::new(),
+            seen: [0; SEEN],
             key: Vec::new(),
+            places: Vec::new(),
         }
     }
 
-    /// Those of a message, at most [`HEADERS_MAX`].
-    pub(crate) fn of(&mut self, headers: &[Header], counters: &mut RedactCounters) -> Vec<Field> {
-        let mut out = Vec::new();
-        for header in headers {
-            if !self.allows(&header.name) {
-                continue;
-            }
-            if out.len() >= HEADERS_MAX {
-                counters.headers_dropped += 1;
-                continue;
-            }
-            if let Some(shown) = self.shown(header) {
-                counters.values_cut += u64::from(shown.was_cut);
-                out.push(shown.field);
+    /// Those of a message.
+    pub(crate) fn of<'a>(
+        &mut self,
+        headers: impl Iterator<Item = (&'a [u8], &'a [u8])>,
+        counters: &mut RedactCounters,
+    ) -> FieldList {
+        let mut key = std::mem::take(&mut self.key);
+        let mut places = std::mem::take(&mut self.places);
+        key.clear();
+        places.clear();
+        for (name, value) in headers {
+            if self.allows(name) {
+                // The lengths tell the parts from each other, whatever is in them.
+                key.extend_from_slice(&u32::try_from(value.len()).unwrap_or(u32::MAX).to_le_bytes());
+                let begin = key.len();
+                key.push(u8::try_from(name.len()).unwrap_or(u8::MAX));
+                key.extend_from_slice(name);
+                let middle = key.len();
+                key.extend_from_slice(value);
+                places.push(Place {
+                    begin,
+                    middle,
+                    end: key.len(),
+                });
             }
         }
-        out
+        let shown = match self.lists.get(key.as_slice()) {
+            Some(known) => known.clone(),
+            None => self.remembered_list(&key, &places),
+        };
+        (self.key, self.places) = (key, places);
+        shown.count(counters);
+        shown.what
     }
 
     fn allows(&mut self, name: &[u8]) -> bool {
         if name.len() > NAME_BYTES_MAX {
             return false;
         }
+        let at = place_of(name);
+        match self.latest.get(at) {
+            Some(Some(latest)) if *latest.text == *name => latest.allowed,
+            _ => {
+                let allowed = self.is_allowed(name);
+                if let Some(latest) = self.latest.get_mut(at) {
+                    let text = name.into();
+                    *latest = Some(Name { text, allowed });
+                }
+                allowed
+            }
+        }
+    }
+
+    fn is_allowed(&mut self, name: &[u8]) -> bool {
         if let Some(known) = self.names.get(name) {
             return known.is_some();
         }
@@ -94,35 +171,90 @@ impl Fields {
         found
     }
 
-    fn shown(&mut self, header: &Header) -> Option<Shown> {
-        if header.value.len() > REMEMBERED_BYTES_MAX {
-            return Some(shown(self.names.get(&*header.name)?.as_deref()?, &header.value));
+    /// A list that is made, and remembered when it was made before: what comes once costs no memory.
+    fn remembered_list(&mut self, key: &[u8], places: &[Place]) -> Shown<FieldList> {
+        let made = self.list(key, places);
+        if key.len() > LIST_BYTES_MAX {
+            return made;
         }
-        self.key.clear();
-        self.key.push(u8::try_from(header.name.len()).ok()?);
-        self.key.extend_from_slice(&header.name);
-        self.key.extend_from_slice(&header.value);
-        if let Some(known) = self.values.get(self.key.as_slice()) {
+        let hash = xxh3_64(key);
+        let again = self
+            .seen
+            .get_mut(hash as usize % SEEN)
+            .is_some_and(|seen| std::mem::replace(seen, hash) == hash);
+        if again {
+            if self.lists.len() >= LISTS_MAX {
+                self.lists.clear();
+            }
+            self.lists.insert(key.into(), made.clone());
+        }
+        made
+    }
+
+    fn list(&mut self, key: &[u8], places: &[Place]) -> Shown<FieldList> {
+        let mut out = Vec::with_capacity(places.len().min(HEADERS_MAX));
+        let (mut values_cut, mut headers_dropped) = (0, 0);
+        for place in places {
+            if out.len() >= HEADERS_MAX {
+                headers_dropped += 1;
+            } else if let Some(shown) = self.shown(key, place) {
+                values_cut += shown.values_cut;
+                out.push(shown.what);
+            }
+        }
+        Shown {
+            what: out.into(),
+            values_cut,
+            headers_dropped,
+        }
+    }
+
+    fn shown(&mut self, key: &[u8], place: &Place) -> Option<Shown<Field>> {
+        let field = key.get(place.begin..place.end)?;
+        let name = key.get(place.begin + 1..place.middle)?;
+        let value = key.get(place.middle..place.end)?;
+        if value.len() > REMEMBERED_BYTES_MAX {
+            return Some(shown(&self.lower(name)?, value));
+        }
+        if let Some(known) = self.values.get(field) {
             return Some(known.clone());
         }
-        let made = shown(self.names.get(&*header.name)?.as_deref()?, &header.value);
+        let made = shown(&self.lower(name)?, value);
         if self.values.len() >= REMEMBERED_MAX {
             self.values.clear();
         }
-        self.values.insert(self.key.as_slice().into(), made.clone());
+        self.values.insert(field.into(), made.clone());
         Some(made)
+    }
+
+    /// In lower case, if it is allowed.
+    fn lower(&mut self, name: &[u8]) -> Option<Arc<str>> {
+        // It may have been forgotten meanwhile.
+        self.is_allowed(name);
+        self.names.get(name)?.clone()
     }
 }
 
-fn shown(name: &str, raw: &[u8]) -> Shown {
+/// Where a name is remembered: common ones have places of their own.
+fn place_of(name: &[u8]) -> usize {
+    let (first, last) = match name {
+        [first, .., last] => (*first, *last),
+        [only] => (*only, *only),
+        [] => (0, 0),
+    };
+    (name.len() + 5 * usize::from(first) + 17 * usize::from(last)) % LATEST
+}
+
+fn shown(name: &str, raw: &[u8]) -> Shown<Field> {
     let value = if REFERENCES.contains(&name) && !has_origin(raw) {
         MASK.to_owned()
     } else {
         mask(raw, Audience::Remote)
     };
     Shown {
-        was_cut: value.len() > VALUE_BYTES_MAX,
-        field: Arc::new((name.to_owned(), cut(value.chars(), VALUE_BYTES_MAX))),
+        values_cut: u64::from(value.len() > VALUE_BYTES_MAX),
+        headers_dropped: 0,
+        what: Arc::new((name.to_owned(), cut(value.chars(), VALUE_BYTES_MAX))),
     }
 }
 
@@ -143,6 +275,7 @@ fn has_origin(value: &[u8]) -> bool {
 mod tests {
     use bytes::Bytes;
     use policy::CapturePolicy;
+    use protocol::Header;
 
     use super::*;
 
@@ -151,6 +284,10 @@ mod tests {
             name: Bytes::copy_from_slice(name.as_bytes()),
             value: value.into(),
         }
+    }
+
+    fn of(fields: &mut Fields, sent: &[Header], counters: &mut RedactCounters) -> FieldList {
+        fields.of(sent.iter().map(|field| (&*field.name, &*field.value)), counters)
     }
 
     #[test]
@@ -170,13 +307,15 @@ mod tests {
             ("authorization", "Bearer abc".to_owned()),
         ] {
             let sent = [header(name, value)];
-            let first = fields.of(&sent, &mut counters);
-            let again = fields.of(&sent, &mut counters);
-            let fresh = Fields::new(&list).of(&sent, &mut RedactCounters::default());
+            let first = of(&mut fields, &sent, &mut counters);
+            // What comes the second time is remembered, and found the third time.
+            of(&mut fields, &sent, &mut counters);
+            let again = of(&mut fields, &sent, &mut counters);
+            let fresh = of(&mut Fields::new(&list), &sent, &mut RedactCounters::default());
             assert_eq!(first, fresh, "{name}");
             assert_eq!(again, fresh, "{name}");
         }
-        assert_eq!(counters.values_cut, 4);
+        assert_eq!(counters.values_cut, 6);
     }
 
     #[test]
@@ -188,14 +327,56 @@ mod tests {
                 header("user-agent", number.to_string()),
                 header(&format!("x-{number}"), String::new()),
             ];
-            let shown = fields.of(&sent, &mut counters);
+            let shown = of(&mut fields, &sent, &mut counters);
             assert_eq!(
                 shown.first().map(|field| field.1.clone()),
                 Some(number.to_string())
             );
         }
+        assert!(fields.lists.is_empty(), "none came again");
         // One more than fit: all others are forgotten.
         assert_eq!(fields.values.len(), 1);
         assert!(fields.names.len() <= REMEMBERED_MAX);
+    }
+    #[test]
+    fn lists_that_come_again() {
+        let mut fields = Fields::new(&CapturePolicy::default().headers.request);
+        let mut counters = RedactCounters::default();
+        for number in 0..=LISTS_MAX {
+            let sent = [header("user-agent", number.to_string())];
+            let [_, second, third] = [0; 3].map(|_| of(&mut fields, &sent, &mut counters));
+            assert!(Arc::ptr_eq(&second, &third), "{number}");
+        }
+        assert_eq!(fields.lists.len(), 1);
+        // Length byte and lengths of name and value are part of it.
+        let around = 4 + 1 + "user-agent".len();
+        for (bytes, remembered) in [
+            (LIST_BYTES_MAX - around, true),
+            (LIST_BYTES_MAX - around + 1, false),
+        ] {
+            let sent = [header("user-agent", "a".repeat(bytes))];
+            let [_, second, third] = [0; 3].map(|_| of(&mut fields, &sent, &mut counters));
+            assert_eq!(Arc::ptr_eq(&second, &third), remembered, "{bytes}");
+            assert_eq!(second, third);
+        }
+    }
+
+    #[test]
+    fn names_that_share_a_place() {
+        let list = CapturePolicy::default().headers.request;
+        let mut fields = Fields::new(&list);
+        let names = ["host", "hxxt", "hyyt"];
+        assert!(
+            names
+                .iter()
+                .all(|name| place_of(name.as_bytes()) == place_of(b"host"))
+        );
+        for _ in 0..2 {
+            for name in names {
+                let sent = [header(name, "a.test".to_owned())];
+                let shown = of(&mut fields, &sent, &mut RedactCounters::default());
+                assert_eq!(shown.len(), usize::from(name == "host"), "{name}");
+            }
+        }
     }
 }

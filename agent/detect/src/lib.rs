@@ -17,7 +17,7 @@ mod query;
 mod redact;
 mod reveal;
 
-pub use fields::Field;
+pub use fields::{Field, FieldList};
 pub use host::{HOST_BYTES_MAX, HostCounters, Hosts};
 pub use operation::{OPERATION_BYTES_MAX, Operation, Outcome, rpc_status};
 pub use query::{NAME_BYTES_MAX, QUERY_NAMES_MAX};

@@ -1,9 +1,11 @@
 //! What of a call may leave the node.
 
-use policy::CapturePolicy;
-use protocol::Exchange;
+use std::borrow::Cow;
 
-use crate::fields::{Field, Fields};
+use policy::CapturePolicy;
+use protocol::{Exchange, Header};
+
+use crate::fields::{FieldList, Fields};
 use crate::operation::{Operation, Operations};
 use crate::query;
 
@@ -15,20 +17,22 @@ pub const HEADERS_MAX: usize = 32;
 pub const VALUE_BYTES_MAX: usize = 256;
 /// Stands for a method that is none.
 const OTHER: &str = "OTHER";
+/// Methods that are most of all, and that of a call whose method is not known.
+const COMMON: [&str; 8] = ["GET", "POST", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS", ""];
 
 /// A call without what is secret: no body, no value of a query, no header that is not allowed. The path is the catalog's.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RedactedCall {
     /// Method; empty when it is not known, `OTHER` for what is not made of capital letters, hyphens and underscores or is longer than
     /// [`METHOD_BYTES_MAX`].
-    pub method: String,
+    pub method: Cow<'static, str>,
     /// Names of query parameters, sorted, each once, at most [`query::QUERY_NAMES_MAX`]; `{text}` for one that looks like a
     /// value.
     pub query_names: Vec<String>,
     /// Allowed header fields of the request: name in lower case and masked value, at most [`HEADERS_MAX`].
-    pub request_headers: Vec<Field>,
+    pub request_headers: FieldList,
     /// Allowed header fields of the response, likewise.
-    pub response_headers: Vec<Field>,
+    pub response_headers: FieldList,
     /// What it is in terms of its application.
     pub operation: Operation,
 }
@@ -81,10 +85,16 @@ impl Redactor {
         self.counters.queries_cut += u64::from(query_cut);
         let method = self.method(&exchange.request.method);
         let counters = &mut self.counters;
-        let request_headers = self.request_fields.of(&exchange.request.headers, counters);
-        let response_headers = exchange.response.as_ref().map_or_else(Vec::new, |response| {
-            self.response_fields.of(&response.headers, counters)
-        });
+        let request_headers = self
+            .request_fields
+            .of(exchange.request.headers.iter().map(pair), counters);
+        let response_headers = exchange
+            .response
+            .as_ref()
+            .map_or_else(FieldList::default, |response| {
+                self.response_fields
+                    .of(response.headers.iter().map(pair), counters)
+            });
         let operation = self.operations.of(exchange);
         self.counters.operations_cut = self.operations.cut();
         RedactedCall {
@@ -103,9 +113,10 @@ impl Redactor {
     }
 
     /// RFC 9110 section 9.1 allows any token; without digits and small letters it is hardly a value.
-    fn method(&mut self, raw: &[u8]) -> String {
-        if raw.is_empty() {
-            return String::new();
+    fn method(&mut self, raw: &[u8]) -> Cow<'static, str> {
+        let common = COMMON.iter().find(|method| method.as_bytes() == raw);
+        if let Some(method) = common {
+            return Cow::Borrowed(method);
         }
         let plain = (1..=METHOD_BYTES_MAX).contains(&raw.len())
             && raw
@@ -113,10 +124,14 @@ impl Redactor {
                 .all(|b| b.is_ascii_uppercase() || *b == b'-' || *b == b'_');
         if !plain {
             self.counters.methods_other += 1;
-            return OTHER.to_owned();
+            return Cow::Borrowed(OTHER);
         }
         raw.iter().map(|b| char::from(*b)).collect()
     }
+}
+
+fn pair(header: &Header) -> (&[u8], &[u8]) {
+    (&header.name, &header.value)
 }
 
 #[cfg(test)]

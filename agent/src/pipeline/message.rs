@@ -1,9 +1,7 @@
 //! A call in the form of the wire.
 
-use std::sync::Arc;
-
 use catalog::{ApiKey, LeafId};
-use detect::{Field, RedactedCall, headers_unknown};
+use detect::{FieldList, RedactedCall, headers_unknown};
 use protocol::Application;
 use wire::v1;
 
@@ -54,15 +52,18 @@ pub fn call_message(call: &Call, redacted: Redacted) -> v1::Call {
     let exchange = &call.exchange;
     let response = exchange.response.as_ref();
     let operation = redacted.call.operation;
-    let headers = |fields: Vec<Field>| {
-        let pairs = fields.into_iter().map(Arc::unwrap_or_clone);
-        pairs.map(|(name, value)| v1::Header { name, value }).collect()
+    let headers = |fields: &FieldList| {
+        let header = |(name, value): &(String, String)| v1::Header {
+            name: name.clone(),
+            value: value.clone(),
+        };
+        fields.iter().map(|field| header(field)).collect()
     };
     v1::Call {
         id: redacted.id,
         ts_us: redacted.measures.ts_us,
         api: Some(api_message(&redacted.api)),
-        method: redacted.call.method,
+        method: redacted.call.method.into_owned(),
         path: redacted.path,
         query_names: redacted.call.query_names,
         status: response.map_or(0, |response| u32::from(response.status)),
@@ -79,8 +80,8 @@ pub fn call_message(call: &Call, redacted: Redacted) -> v1::Call {
         server_workload: workload_name(server_process(call)),
         server_address: call.server.to_string(),
         leaf: redacted.leaf.map(|leaf| leaf.0.to_vec()).unwrap_or_default(),
-        request_headers: headers(redacted.call.request_headers),
-        response_headers: headers(redacted.call.response_headers),
+        request_headers: headers(&redacted.call.request_headers),
+        response_headers: headers(&redacted.call.response_headers),
         weight: redacted.weight,
         pid: call.process.key.pid,
         application: application_name(&exchange.application).to_owned(),

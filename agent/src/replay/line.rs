@@ -2,9 +2,10 @@
 
 use catalog::Recorded;
 use detect::{Field, RedactedCall};
-use protocol::{Exchange, Header, Messages};
+use protocol::{Application, Exchange, Header, Messages, Response};
 
-use super::blocks::Blocks;
+use super::known::Known;
+use super::parts::{Fixed, Parts};
 use super::{application, json};
 use crate::pipeline::Measures;
 use crate::source::har::End;
@@ -29,7 +30,9 @@ pub enum Shown<'a> {
 /// A call.
 #[derive(Clone, Copy, Debug)]
 pub struct Line<'a> {
-    /// Name of the file, as JSON.
+    /// Index of the file.
+    pub file_index: u32,
+    /// Its name, as JSON.
     pub file: &'a [u8],
     /// Client's end.
     pub client: End,
@@ -45,57 +48,88 @@ pub struct Line<'a> {
 
 impl Line<'_> {
     /// Appends the members of the object, each after a comma, and the end of the line.
-    pub fn write(&self, out: &mut Vec<u8>, blocks: &mut Blocks) {
-        out.extend_from_slice(b",\"file\":");
-        out.extend_from_slice(self.file);
-        out.extend_from_slice(b",\"client\":");
-        json::end(out, &self.client);
-        out.extend_from_slice(b",\"server\":");
-        json::end(out, &self.server);
-        self.request(out, blocks);
-        self.response(out, blocks);
+    pub fn write(&self, parts: &mut Parts<'_>, known: &mut Known) {
         let exchange = self.exchange;
+        known.ends(parts, self.file_index, (self.client, self.server), |out| {
+            out.extend_from_slice(b",\"file\":");
+            out.extend_from_slice(self.file);
+            out.extend_from_slice(b",\"client\":");
+            json::end(out, &self.client);
+            out.extend_from_slice(b",\"server\":");
+            json::end(out, &self.server);
+        });
+        self.request(parts, known);
+        parts.number(self.measures.request_bytes);
+        messages(parts, &exchange.request.body.messages);
+        match &exchange.response {
+            None => {
+                parts.common_text(b"},\"response\":null,\"ts\":");
+            }
+            Some(response) => {
+                self.response(parts, known, response);
+                parts.number(self.measures.response_bytes);
+                messages(parts, &response.body.messages);
+                parts.fixed(Fixed::Ts);
+            }
+        }
+        parts.seconds(self.measures.ts_us);
         let answered = exchange.response.is_some();
-        out.extend_from_slice(b",\"ts\":");
-        json::seconds(out, self.measures.ts_us);
-        out.extend_from_slice(b",\"duration_us\":");
-        json::number_or_null(out, answered.then_some(self.measures.duration_us));
-        out.extend_from_slice(b",\"ttfb_us\":");
-        json::number_or_null(out, answered.then_some(self.measures.ttfb_us));
+        parts.fixed(Fixed::DurationUs);
+        parts.number_or_null(answered.then_some(self.measures.duration_us));
+        parts.fixed(Fixed::TtfbUs);
+        parts.number_or_null(answered.then_some(self.measures.ttfb_us));
+        if let Some(stream) = exchange.stream {
+            parts.common(|out| self.protocol(out, b",\"stream\":"));
+            parts.number(stream.into());
+            parts.common(|out| self.application(out));
+        } else if exchange.application == Application::Http {
+            parts.common(|out| self.protocol(out, b"}\n"));
+        } else {
+            parts.common(|out| self.protocol(out, b""));
+            parts.common(|out| self.application(out));
+        }
+    }
+
+    fn protocol(&self, out: &mut Vec<u8>, after: &[u8]) {
         out.extend_from_slice(b",\"protocol\":\"");
-        out.extend_from_slice(exchange.request.version.name().as_bytes());
+        out.extend_from_slice(self.exchange.request.version.name().as_bytes());
         out.extend_from_slice(b"\",\"flags\":[");
-        for (at, name) in exchange.flags.names().enumerate() {
+        for (at, name) in self.exchange.flags.names().enumerate() {
             comma(out, at);
             json::string(out, name.as_bytes());
         }
         out.push(b']');
-        if let Some(stream) = exchange.stream {
-            out.extend_from_slice(b",\"stream\":");
-            json::number(out, stream.into());
-        }
+        out.extend_from_slice(after);
+    }
+
+    /// To the end of the line.
+    fn application(&self, out: &mut Vec<u8>) {
+        let application = &self.exchange.application;
         match self.shown {
-            Shown::Revealed { .. } => application::write(out, &exchange.application),
-            Shown::Redacted { call, .. } => {
-                application::write_redacted(out, &exchange.application, &call.operation);
-            }
+            Shown::Revealed { .. } => application::write(out, application),
+            Shown::Redacted { call, .. } => application::write_redacted(out, application, &call.operation),
         }
         out.extend_from_slice(b"}\n");
     }
 
-    fn request(&self, out: &mut Vec<u8>, blocks: &mut Blocks) {
+    /// To the number of its size.
+    fn request(&self, parts: &mut Parts<'_>, known: &mut Known) {
         let request = &self.exchange.request;
-        out.extend_from_slice(b",\"request\":{\"method\":");
         match self.shown {
             Shown::Revealed { host } => {
-                json::string(out, &request.method);
-                out.extend_from_slice(b",\"target\":");
-                json::string(out, &request.target);
-                out.extend_from_slice(b",\"host\":");
-                json::string(out, host.as_bytes());
-                headers(out, &request.headers);
+                parts.common(|out| {
+                    out.extend_from_slice(b",\"request\":{\"method\":");
+                    json::string(out, &request.method);
+                    out.extend_from_slice(b",\"target\":");
+                    json::string(out, &request.target);
+                    out.extend_from_slice(b",\"host\":");
+                    json::string(out, host.as_bytes());
+                    headers(out, &request.headers);
+                    out.extend_from_slice(b",\"size\":");
+                });
             }
-            Shown::Redacted { call, recorded } => {
+            Shown::Redacted { call, recorded } => known.request(parts, call, recorded, |out| {
+                out.extend_from_slice(b",\"request\":{\"method\":");
                 json::string(out, call.method.as_bytes());
                 out.extend_from_slice(b",\"target\":");
                 redacted_target(
@@ -105,29 +139,32 @@ impl Line<'_> {
                 );
                 out.extend_from_slice(b",\"host\":");
                 json::string(out, recorded.map_or("", |recorded| &recorded.host).as_bytes());
-                redacted_headers(out, blocks, &call.request_headers);
-            }
+                redacted_headers(out, &call.request_headers);
+                out.extend_from_slice(b",\"size\":");
+            }),
         }
-        out.extend_from_slice(b",\"size\":");
-        json::number(out, self.measures.request_bytes);
-        messages(out, &request.body.messages);
-        out.push(b'}');
     }
 
-    fn response(&self, out: &mut Vec<u8>, blocks: &mut Blocks) {
-        let Some(response) = &self.exchange.response else {
-            return out.extend_from_slice(b",\"response\":null");
+    /// From the end of the request to the number of its size.
+    fn response(&self, parts: &mut Parts<'_>, known: &mut Known, response: &Response) {
+        let begin = |out: &mut Vec<u8>| {
+            out.extend_from_slice(b"},\"response\":{\"status\":");
+            json::number_or_null(out, Some(u64::from(response.status)).filter(|status| *status > 0));
         };
-        out.extend_from_slice(b",\"response\":{\"status\":");
-        json::number_or_null(out, Some(u64::from(response.status)).filter(|status| *status > 0));
         match self.shown {
-            Shown::Revealed { .. } => headers(out, &response.headers),
-            Shown::Redacted { call, .. } => redacted_headers(out, blocks, &call.response_headers),
+            Shown::Revealed { .. } => {
+                parts.common(|out| {
+                    begin(out);
+                    headers(out, &response.headers);
+                    out.extend_from_slice(b",\"size\":");
+                });
+            }
+            Shown::Redacted { call, .. } => known.response(parts, call, response.status, |out| {
+                begin(out);
+                redacted_headers(out, &call.response_headers);
+                out.extend_from_slice(b",\"size\":");
+            }),
         }
-        out.extend_from_slice(b",\"size\":");
-        json::number(out, self.measures.response_bytes);
-        messages(out, &response.body.messages);
-        out.push(b'}');
     }
 }
 
@@ -138,21 +175,29 @@ fn comma(out: &mut Vec<u8>, at: usize) {
 }
 
 fn headers(out: &mut Vec<u8>, fields: &[Header]) {
+    pairs(out, fields.iter().map(|field| (&*field.name, &*field.value)));
+}
+
+fn redacted_headers(out: &mut Vec<u8>, fields: &[Field]) {
+    pairs(
+        out,
+        fields
+            .iter()
+            .map(|field| (field.0.as_bytes(), field.1.as_bytes())),
+    );
+}
+
+fn pairs<'a>(out: &mut Vec<u8>, fields: impl Iterator<Item = (&'a [u8], &'a [u8])>) {
     out.extend_from_slice(b",\"headers\":[");
-    for (at, field) in fields.iter().enumerate() {
+    for (at, (name, value)) in fields.enumerate() {
         comma(out, at);
         out.extend_from_slice(b"{\"name\":");
-        json::string(out, &field.name);
+        json::string(out, name);
         out.extend_from_slice(b",\"value\":");
-        json::string(out, &field.value);
+        json::string(out, value);
         out.push(b'}');
     }
     out.push(b']');
-}
-
-fn redacted_headers(out: &mut Vec<u8>, blocks: &mut Blocks, fields: &[Field]) {
-    out.extend_from_slice(b",\"headers\":");
-    blocks.write(out, fields);
 }
 
 /// The path with values as their types, the names of the query's parameters without theirs: `/users/{integer}?fields=…`.
@@ -167,10 +212,13 @@ fn redacted_target(out: &mut Vec<u8>, path: &str, names: &[String]) {
     out.push(b'"');
 }
 
-fn messages(out: &mut Vec<u8>, messages: &Messages) {
-    if *messages == Messages::default() {
-        return;
+fn messages(parts: &mut Parts<'_>, messages: &Messages) {
+    if *messages != Messages::default() {
+        parts.common(|out| counts(out, messages));
     }
+}
+
+fn counts(out: &mut Vec<u8>, messages: &Messages) {
     out.extend_from_slice(b",\"messages\":{");
     let counts = [
         ("count", messages.count),

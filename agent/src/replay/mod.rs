@@ -4,12 +4,13 @@
 //! the break is used; the directory of results never holds half of them.
 
 mod application;
-mod blocks;
 mod endpoints;
 mod input;
 mod json;
+mod known;
 mod line;
 mod output;
+mod parts;
 mod report;
 mod sequence;
 mod sink;
@@ -317,6 +318,7 @@ impl Replay<'_> {
             hosts,
             endpoints,
             spill,
+            texts,
             tally,
             schemes,
             ..
@@ -325,7 +327,7 @@ impl Replay<'_> {
             .pipeline(redaction_drops(redactor.counters(), hosts.hosts.counters()));
         let learnt = endpoints.finish("", catalog::Side::Server);
         let entries: Vec<Option<u64>> = self.files.iter().map(|file| file.entries).collect();
-        let lines = report::calls(&staging, spill, &learnt.names, &entries)?;
+        let lines = report::calls(&staging, (spill, &texts), &learnt.names, &entries)?;
         for (file, count) in self.files.iter_mut().zip(lines) {
             file.exchanges = count;
         }

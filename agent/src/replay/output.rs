@@ -17,7 +17,7 @@ pub const FILES: [&str; 5] = [
     "summary.json",
 ];
 /// Bytes gathered before they are written.
-const BUFFER_BYTES: usize = 256 << 10;
+pub const BUFFER_BYTES: usize = 256 << 10;
 /// Longest file name, bytes: file systems allow 255.
 const NAME_BYTES_MAX: usize = 200;
 

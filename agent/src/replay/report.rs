@@ -12,7 +12,8 @@ use serde::Serialize;
 
 use super::endpoints::{Learnt, NO_ENDPOINT};
 use super::json;
-use super::output::{self, OPENAPI, Staging, file_name};
+use super::output::{self, BUFFER_BYTES, OPENAPI, Staging, file_name};
+use super::parts::Texts;
 use super::sink::Schemes;
 use super::spill::Spill;
 use super::tally::TallyReport;
@@ -96,7 +97,7 @@ impl FileReport {
 /// It cannot be written.
 pub fn calls(
     staging: &Staging,
-    spill: Spill,
+    (spill, texts): (Spill, &Texts),
     endpoints: &[String],
     entries: &[Option<u64>],
 ) -> Result<Vec<u64>> {
@@ -112,9 +113,9 @@ pub fn calls(
         .collect();
     let mut lines = vec![0u64; entries.len()];
     let (mut file, mut base) = (0, 0);
-    let mut head = Vec::with_capacity(256);
+    let mut text = Vec::with_capacity(2 * BUFFER_BYTES);
     spill
-        .finish(|key, tag, rest| {
+        .finish(|key, tag, parts| {
             // The sequence goes on behind all entries of an archive, and behind all calls of a capture.
             while file < key.file as usize {
                 let of_file = entries.get(file).copied().flatten();
@@ -130,15 +131,19 @@ pub fn calls(
             } else {
                 count
             };
-            head.clear();
-            head.extend_from_slice(b"{\"entry_index\":");
-            json::number(&mut head, base + within);
-            head.extend_from_slice(b",\"endpoint\":");
+            text.extend_from_slice(b"{\"entry_index\":");
+            json::number(&mut text, base + within);
+            text.extend_from_slice(b",\"endpoint\":");
             let name = names.get(tag as usize).filter(|_| tag != NO_ENDPOINT);
-            head.extend_from_slice(name.map_or(&b"null"[..], Vec::as_slice));
-            out.write_all(&head)?;
-            out.write_all(rest)
+            text.extend_from_slice(name.map_or(&b"null"[..], Vec::as_slice));
+            texts.write(parts, &mut text)?;
+            if text.len() >= BUFFER_BYTES {
+                out.write_all(&text)?;
+                text.clear();
+            }
+            Ok(())
         })
+        .and_then(|()| out.write_all(&text))
         .context("cannot write calls.jsonl")?;
     output::finish(out, NAME)?;
     Ok(lines)

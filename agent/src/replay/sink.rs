@@ -12,9 +12,10 @@ use policy::CapturePolicy;
 use protocol::{Exchange, Header, Request};
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::blocks::Blocks;
 use super::endpoints::{Endpoints, NO_ENDPOINT};
+use super::known::Known;
 use super::line::{Line, Shown};
+use super::parts::{Parts, Texts};
 use super::spill::{Key, Spill};
 use super::tally::Tally;
 use crate::pipeline::Measures;
@@ -50,7 +51,8 @@ pub struct Sink {
     pub(super) hosts: KnownHosts,
     pub(super) endpoints: Endpoints,
     pub(super) spill: Spill,
-    blocks: Blocks,
+    pub(super) texts: Texts,
+    known: Known,
     pub(super) tally: Tally,
     /// Schemes that each host was called by.
     pub(super) schemes: HashMap<std::sync::Arc<str>, Schemes>,
@@ -75,7 +77,8 @@ impl Sink {
             hosts: KnownHosts::default(),
             endpoints: Endpoints::default(),
             spill: Spill::new(dir, run_bytes),
-            blocks: Blocks::default(),
+            texts: Texts::default(),
+            known: Known::default(),
             tally: Tally::default(),
             schemes: HashMap::new(),
         }
@@ -136,6 +139,7 @@ impl Sink {
             }
         };
         let line = Line {
+            file_index: arrival.key.file,
             file: arrival.file,
             client: arrival.client,
             server: arrival.server,
@@ -143,9 +147,10 @@ impl Sink {
             measures,
             shown,
         };
-        let blocks = &mut self.blocks;
-        self.spill
-            .add(arrival.key, reference, |out| line.write(out, blocks))
+        let (texts, known) = (&mut self.texts, &mut self.known);
+        self.spill.add(arrival.key, reference, |out| {
+            line.write(&mut Parts::new(out, texts), known);
+        })
     }
 }
 
