@@ -155,7 +155,7 @@ impl Capture {
             if self.sinks.policy.has_changed().unwrap_or(false) {
                 self.apply_policy();
             }
-            if published.elapsed() >= PUBLISH_INTERVAL {
+            if self.sinks.published.is_wanted() || published.elapsed() >= PUBLISH_INTERVAL {
                 published = Instant::now();
                 self.epoch_us = clock::epoch_of_monotonic_us();
                 self.publish();

@@ -4,9 +4,15 @@ mod rows;
 
 pub use rows::{PipelineDrop, Rows};
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use tokio::sync::Notify;
+
+/// How long who asks waits for a picture of that moment; one that is ending makes none any more.
+const FRESH_WAIT: Duration = Duration::from_millis(500);
 
 /// A counter that says what became of something.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -118,18 +124,48 @@ pub struct Status {
 
 /// The latest picture, shared between threads.
 #[derive(Clone, Debug, Default)]
-pub struct Published(Arc<Mutex<Status>>);
+pub struct Published(Arc<Shared>);
+
+#[derive(Debug, Default)]
+struct Shared {
+    latest: Mutex<Status>,
+    /// Somebody waits for a newer one.
+    wanted: AtomicBool,
+    made: Notify,
+}
 
 impl Published {
     /// Replaces it.
     pub fn set(&self, status: Status) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = status;
+        *self.0.latest.lock().unwrap_or_else(PoisonError::into_inner) = status;
+        self.0.made.notify_waiters();
     }
 
     /// A copy.
     #[must_use]
     pub fn get(&self) -> Status {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.0
+            .latest
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// Whether a picture was asked for since the last call.
+    #[must_use]
+    pub fn is_wanted(&self) -> bool {
+        self.0.wanted.swap(false, Ordering::AcqRel)
+    }
+
+    /// One that was made after the call, unless none comes in time.
+    pub async fn fresh(&self) -> Status {
+        let made = self.0.made.notified();
+        tokio::pin!(made);
+        // From here on it hears of pictures.
+        made.as_mut().enable();
+        self.0.wanted.store(true, Ordering::Release);
+        let _ = tokio::time::timeout(FRESH_WAIT, made).await;
+        self.get()
     }
 }
 

@@ -10,8 +10,12 @@ use crate::api::Api;
 use crate::process::Process;
 use crate::servers::free_port;
 
-/// Directory of the binaries under test.
-pub(crate) fn binary(name: &str) -> PathBuf {
+/// A binary under test, from the directory in `EASTWATCH_BIN_DIR`.
+///
+/// # Panics
+/// It was not built.
+#[must_use]
+pub fn binary(name: &str) -> PathBuf {
     let directory = std::env::var_os("EASTWATCH_BIN_DIR").map_or_else(
         || Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/debug"),
         PathBuf::from,

@@ -28,9 +28,10 @@ mod preflight;
 mod process;
 pub mod servers;
 mod wait;
+pub mod ways;
 
 pub use agent::{Agent, AgentOptions};
-pub use collector::Collector;
+pub use collector::{Collector, binary};
 pub use metrics::Metrics;
 pub use node::{Node, NodeOptions, UNLIMITED, directory};
 pub use preflight::{can_capture, has_file, has_program, mount_tracefs};

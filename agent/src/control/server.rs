@@ -119,7 +119,7 @@ async fn answer(stream: UnixStream, published: &Published, taps: &Taps) -> io::R
         Err(error) => Err(format!("request not understood: {error}")),
     };
     match request {
-        Ok(Request::Status) => send(&mut write, &published.get()).await,
+        Ok(Request::Status) => send(&mut write, &published.fresh().await).await,
         Ok(Request::Tail(filter)) => {
             let mut gone = [0];
             let mut rest = reader.into_inner();
@@ -193,6 +193,31 @@ mod tests {
         };
         let mut lines = client::tail(&path, &bad).await.unwrap().unwrap();
         assert!(matches!(lines.next().await.unwrap(), Some(Line::Error(text)) if text.contains("status")));
+        server.abort();
+    }
+
+    #[tokio::test]
+    async fn a_status_is_of_the_moment_it_is_asked_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("agent.sock");
+        let published = Published::default();
+        let server = tokio::spawn(
+            ControlSocket::bind(&path)
+                .unwrap()
+                .serve(published.clone(), Taps::default()),
+        );
+        for exchanges in [7, 8] {
+            let (path, published) = (path.clone(), published.clone());
+            let asked = tokio::spawn(async move { client::status(&path).await.unwrap().unwrap() });
+            while !published.is_wanted() {
+                tokio::task::yield_now().await;
+            }
+            published.set(crate::status::Status {
+                exchanges,
+                ..Default::default()
+            });
+            assert_eq!(asked.await.unwrap().exchanges, exchanges);
+        }
         server.abort();
     }
 

@@ -9,7 +9,7 @@ use crate::exchange::Exchange;
 use crate::place::Sockets;
 use crate::process::{self, Shared, until};
 use crate::sys;
-use crate::table::{Receive, Send, Way};
+use crate::table::{Receiving, Sending, Way};
 use crate::trouble::{Done, Trouble, broken};
 
 /// Segments of a request that one receive takes as a whole.
@@ -33,7 +33,8 @@ impl Client<'_> {
             for name in [libc::SO_RCVTIMEO, libc::SO_SNDTIMEO] {
                 let seconds = process::DEADLINE.as_secs();
                 let time = [seconds.to_ne_bytes(), 0_u64.to_ne_bytes()].concat();
-                sys::set_option(socket.as_raw_fd(), libc::SOL_SOCKET, name, &time).map_err(broken("SO_RCVTIMEO"))?;
+                sys::set_option(socket.as_raw_fd(), libc::SOL_SOCKET, name, &time)
+                    .map_err(broken("SO_RCVTIMEO"))?;
             }
             self.connection(socket, exchanges)?;
         }
@@ -53,18 +54,18 @@ impl Client<'_> {
         let (bytes, _) = &exchange.request;
         let mut write = |bytes: &[u8]| socket.write_all(bytes).map_err(broken("client: write"));
         match self.way.receive {
-            Receive::Waitall => {
+            Receiving::Waitall => {
                 for part in bytes.chunks(bytes.len().div_ceil(SEGMENTS)) {
                     self.until_server_waits(exchange)?;
                     write(part)?;
                 }
                 Ok(())
             }
-            Receive::Blocking => {
+            Receiving::Blocking => {
                 self.until_server_waits(exchange)?;
                 write(bytes)
             }
-            Receive::Restarted => {
+            Receiving::Restarted => {
                 self.until_server_waits(exchange)?;
                 let before = self.shared.interrupted.load(Ordering::Acquire);
                 process::interrupt(self.server).map_err(broken("kill"))?;
@@ -88,12 +89,16 @@ impl Client<'_> {
 
     fn hear(&self, socket: &mut File, exchange: &Exchange) -> Done {
         let (expected, head) = &exchange.response;
-        if self.way.send == Send::Partial {
+        if self.way.send == Sending::Partial {
             until("the server finds its socket full", || {
                 self.shared.full.load(Ordering::Acquire) == exchange.number as u32 + 1
             })?;
         }
-        let whole = if self.way.receive == Receive::Trunc { *head } else { expected.len() };
+        let whole = if self.way.receive == Receiving::Trunc {
+            *head
+        } else {
+            expected.len()
+        };
         let mut bytes = vec![0; whole];
         socket.read_exact(&mut bytes).map_err(broken("client: read"))?;
         if expected.get(..whole) != Some(bytes.as_slice()) {

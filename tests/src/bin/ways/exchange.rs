@@ -1,6 +1,6 @@
 //! What is said: the same on both ends, so that each checks what it gets, and the judge knows every size.
 
-use crate::table::{Receive, Send, Way};
+use crate::table::{Receiving, Sending, Way};
 
 /// Exchanges of each way: so many on connections of their own …
 pub const ALONE: usize = 4;
@@ -60,14 +60,14 @@ fn message(first_line: &str, body: &[u8], chunked: bool) -> (Vec<u8>, usize) {
 impl Exchange {
     /// An exchange of a way. Every other one is chunked, where that is how the way is used; one is larger than most reads.
     pub fn new(way: &Way, number: usize) -> Self {
-        let apart = matches!(way.receive, Receive::SpliceIn | Receive::Trunc)
-            || matches!(way.send, Send::Sendfile | Send::SpliceOut);
+        let apart = matches!(way.receive, Receiving::SpliceIn | Receiving::Trunc)
+            || matches!(way.send, Sending::Sendfile | Sending::SpliceOut);
         let chunked = number % 2 == 1 && !apart;
         let (mut asked, mut answered) = (700 + 333 * number, 1500 + 777 * number);
         if number == 3 {
             (asked, answered) = (20_000, 24_000);
         }
-        if way.send == Send::Partial {
+        if way.send == Sending::Partial {
             answered = 60_000 + number;
         }
         let (method, status, reason) = if number.is_multiple_of(2) {
@@ -80,8 +80,16 @@ impl Exchange {
             number,
             method,
             status,
-            request: message(&format!("{method} {path} HTTP/1.1"), &content(asked, number), chunked),
-            response: message(&format!("HTTP/1.1 {status} {reason}"), &content(answered, number + 5), chunked),
+            request: message(
+                &format!("{method} {path} HTTP/1.1"),
+                &content(asked, number),
+                chunked,
+            ),
+            response: message(
+                &format!("HTTP/1.1 {status} {reason}"),
+                &content(answered, number + 5),
+                chunked,
+            ),
             path,
         }
     }
@@ -105,10 +113,10 @@ impl Exchange {
             (false, false) => bytes.len(),
         };
         let whole = way.is_carried_whole();
-        let plain_in = way.receive == Receive::Read && way.name != "read" && !whole;
-        let plain_out = way.send == Send::Write && way.name != "write" && !whole;
-        let body_in = matches!(way.receive, Receive::SpliceIn | Receive::Trunc);
-        let body_out = matches!(way.send, Send::Sendfile | Send::SpliceOut);
+        let plain_in = way.receive == Receiving::Read && way.name != "read" && !whole;
+        let plain_out = way.send == Sending::Write && way.name != "write" && !whole;
+        let body_in = matches!(way.receive, Receiving::SpliceIn | Receiving::Trunc);
+        let body_out = matches!(way.send, Sending::Sendfile | Sending::SpliceOut);
         [
             part(&self.request, plain_in, body_in),
             part(&self.response, plain_out, body_out),

@@ -41,7 +41,9 @@ impl Int80 {
     /// They exist on x86-64 only.
     #[cfg(not(target_arch = "x86_64"))]
     pub fn new(_: usize) -> Done<Self> {
-        Err(Trouble::Refused("ENOSYS int 0x80: not an x86-64 machine".to_owned()))
+        Err(Trouble::Refused(
+            "ENOSYS int 0x80: not an x86-64 machine".to_owned(),
+        ))
     }
 
     /// read(2).

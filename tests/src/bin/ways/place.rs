@@ -6,7 +6,7 @@ use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
 
 use crate::sys;
-use crate::table::{Place, Send, Way};
+use crate::table::{Place, Sending, Way};
 use crate::trouble::{Done, Trouble, broken, refused};
 
 /// What both ends find each other by. Made before they part.
@@ -85,7 +85,7 @@ impl Sockets {
         let sockets = Self {
             place: way.place,
             how,
-            receive_buffer: (way.send == Send::Partial).then_some(SLOW_BUFFER),
+            receive_buffer: (way.send == Sending::Partial).then_some(SLOW_BUFFER),
         };
         sockets.try_encryption()?;
         Ok(sockets)

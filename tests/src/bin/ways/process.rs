@@ -108,10 +108,15 @@ pub fn until(what: &str, mut look: impl FnMut() -> bool) -> Done {
 pub fn waits_in(process: i32, number: i64) -> bool {
     let read = |name: &str| std::fs::read_to_string(format!("/proc/{process}/{name}")).unwrap_or_default();
     let state = read("stat");
-    let asleep = state.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('S'));
+    let asleep = state
+        .rsplit_once(") ")
+        .is_some_and(|(_, rest)| rest.starts_with('S'));
     // Where the kernel does not tell the call, that it sleeps must do.
     let call = read("syscall");
-    let here = call.split(' ').next().is_none_or(|word| word.is_empty() || word == number.to_string());
+    let here = call
+        .split(' ')
+        .next()
+        .is_none_or(|word| word.is_empty() || word == number.to_string());
     asleep && here
 }
 
@@ -136,7 +141,11 @@ pub fn handle_interrupts(shared: &'static Shared, flags: libc::c_int) -> io::Res
         action.sa_flags = flags;
         libc::sigaction(libc::SIGUSR1, &raw const action, std::ptr::null_mut())
     };
-    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+    if result == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
 }
 
 /// Sends `SIGUSR1`.

@@ -9,7 +9,7 @@ use crate::pipe::Pipe;
 use crate::process::{DEADLINE, Shared};
 use crate::receive::PARTS;
 use crate::sys;
-use crate::table::Send;
+use crate::table::Sending;
 use crate::trouble::{Done, broken, refused};
 use crate::uring::{Operation, Uring, Worker};
 
@@ -22,7 +22,7 @@ const TIMESTAMPING: i32 = 1 << 1 | 1 << 4;
 
 /// What a way of sending needs.
 pub struct Sender {
-    way: Send,
+    way: Sending,
     shared: &'static Shared,
     uring: Option<Uring>,
     int80: Option<Int80>,
@@ -37,33 +37,36 @@ fn parts(bytes: &[u8]) -> Vec<IoSlice<'_>> {
 
 impl Sender {
     /// Asks the kernel for what the way needs.
-    pub fn new(way: Send, shared: &'static Shared, bytes_max: usize) -> Done<Self> {
+    pub fn new(way: Sending, shared: &'static Shared, bytes_max: usize) -> Done<Self> {
         let operation = match way {
-            Send::UringWrite => Some(Operation::Write),
-            Send::UringSend => Some(Operation::Send),
-            Send::UringSendmsg => Some(Operation::SendMessage),
-            Send::UringSendZc => Some(Operation::SendZeroCopy),
+            Sending::UringWrite => Some(Operation::Write),
+            Sending::UringSend => Some(Operation::Send),
+            Sending::UringSendmsg => Some(Operation::SendMessage),
+            Sending::UringSendZc => Some(Operation::SendZeroCopy),
             _ => None,
         };
         Ok(Self {
             way,
             shared,
             uring: operation.map(Uring::new).transpose()?,
-            int80: (way == Send::Int80).then(|| Int80::new(bytes_max)).transpose()?,
-            pipe: (way == Send::SpliceOut).then(Pipe::new).transpose()?,
+            int80: (way == Sending::Int80)
+                .then(|| Int80::new(bytes_max))
+                .transpose()?,
+            pipe: (way == Sending::SpliceOut).then(Pipe::new).transpose()?,
         })
     }
 
     /// Prepares a connection.
     pub fn prepare(&self, fd: RawFd) -> Done {
-        let socket = |name, value, what| sys::set_number(fd, libc::SOL_SOCKET, name, value).map_err(refused(what));
+        let socket =
+            |name, value, what| sys::set_number(fd, libc::SOL_SOCKET, name, value).map_err(refused(what));
         match self.way {
-            Send::Zerocopy => socket(libc::SO_ZEROCOPY, 1, "SO_ZEROCOPY"),
-            Send::Errqueue => {
+            Sending::Zerocopy => socket(libc::SO_ZEROCOPY, 1, "SO_ZEROCOPY"),
+            Sending::Errqueue => {
                 socket(libc::SO_ZEROCOPY, 1, "SO_ZEROCOPY")?;
                 socket(libc::SO_TIMESTAMPING, TIMESTAMPING, "SO_TIMESTAMPING")
             }
-            Send::Partial => socket(libc::SO_SNDBUF, SMALL_BUFFER, "SO_SNDBUF"),
+            Sending::Partial => socket(libc::SO_SNDBUF, SMALL_BUFFER, "SO_SNDBUF"),
             _ => Ok(()),
         }
     }
@@ -72,13 +75,15 @@ impl Sender {
     pub fn send(&mut self, fd: RawFd, head: usize, bytes: &[u8], number: usize) -> Done {
         let failed = |error| broken(&format!("{:?}", self.way))(error);
         match self.way {
-            Send::Partial => self.as_there_is_room(fd, bytes, number).map_err(failed),
-            Send::Errqueue => with_completions(fd, bytes).map_err(failed),
-            Send::Zerocopy => zero_copy(fd, bytes).and_then(|sends| completions(fd, sends)).map_err(failed),
-            Send::Sendfile | Send::SpliceOut => {
+            Sending::Partial => self.as_there_is_room(fd, bytes, number).map_err(failed),
+            Sending::Errqueue => with_completions(fd, bytes).map_err(failed),
+            Sending::Zerocopy => zero_copy(fd, bytes)
+                .and_then(|sends| completions(fd, sends))
+                .map_err(failed),
+            Sending::Sendfile | Sending::SpliceOut => {
                 let (first, body) = bytes.split_at(head);
                 all(first, |rest| sys::write(fd, rest)).map_err(failed)?;
-                if self.way == Send::Sendfile {
+                if self.way == Sending::Sendfile {
                     sendfile(fd, body).map_err(failed)
                 } else {
                     self.splice(fd, body).map_err(failed)
@@ -87,7 +92,9 @@ impl Sender {
             _ => {
                 let mut sent = 0;
                 while let Some(rest) = bytes.get(sent..).filter(|rest| !rest.is_empty()) {
-                    sent += self.some(fd, rest, number).map_err(|error| broken(&format!("{:?}", self.way))(error))?;
+                    sent += self
+                        .some(fd, rest, number)
+                        .map_err(|error| broken(&format!("{:?}", self.way))(error))?;
                 }
                 Ok(())
             }
@@ -95,14 +102,18 @@ impl Sender {
     }
 
     fn some(&mut self, fd: RawFd, bytes: &[u8], number: usize) -> io::Result<usize> {
-        let worker = if number.is_multiple_of(2) { Worker::Inline } else { Worker::Kernel };
+        let worker = if number.is_multiple_of(2) {
+            Worker::Inline
+        } else {
+            Worker::Kernel
+        };
         match (self.way, &self.uring, &mut self.int80) {
-            (Send::Write, ..) => sys::write(fd, bytes),
-            (Send::Writev, ..) => sys::writev(fd, &parts(bytes)),
-            (Send::Send, ..) => sys::send(fd, bytes, 0),
-            (Send::Sendto, ..) => sys::sendto(fd, bytes),
-            (Send::Sendmsg, ..) => sys::sendmsg(fd, &parts(bytes), &[], 0),
-            (Send::Sendmmsg, ..) => {
+            (Sending::Write, ..) => sys::write(fd, bytes),
+            (Sending::Writev, ..) => sys::writev(fd, &parts(bytes)),
+            (Sending::Send, ..) => sys::send(fd, bytes, 0),
+            (Sending::Sendto, ..) => sys::sendto(fd, bytes),
+            (Sending::Sendmsg, ..) => sys::sendmsg(fd, &parts(bytes), &[], 0),
+            (Sending::Sendmmsg, ..) => {
                 let (first, second) = bytes.split_at(bytes.len().div_ceil(2));
                 let groups: Vec<_> = [first, second]
                     .into_iter()
@@ -112,11 +123,11 @@ impl Sender {
                 // Only the last of those that were sent can be short.
                 sys::sendmmsg(fd, &groups).map(|sent| sent.iter().sum())
             }
-            (Send::UringWrite, Some(uring), _) => uring.send(Operation::Write, worker, fd, bytes),
-            (Send::UringSend, Some(uring), _) => uring.send(Operation::Send, worker, fd, bytes),
-            (Send::UringSendmsg, Some(uring), _) => uring.send_message(worker, fd, &parts(bytes)),
-            (Send::UringSendZc, Some(uring), _) => uring.send(Operation::SendZeroCopy, worker, fd, bytes),
-            (Send::Int80, _, Some(int80)) => int80.write(fd, bytes),
+            (Sending::UringWrite, Some(uring), _) => uring.send(Operation::Write, worker, fd, bytes),
+            (Sending::UringSend, Some(uring), _) => uring.send(Operation::Send, worker, fd, bytes),
+            (Sending::UringSendmsg, Some(uring), _) => uring.send_message(worker, fd, &parts(bytes)),
+            (Sending::UringSendZc, Some(uring), _) => uring.send(Operation::SendZeroCopy, worker, fd, bytes),
+            (Sending::Int80, _, Some(int80)) => int80.write(fd, bytes),
             _ => Err(io::ErrorKind::Unsupported.into()),
         }
     }
@@ -205,7 +216,12 @@ fn completions(fd: RawFd, sends: u32) -> io::Result<()> {
     while complete < sends {
         let (mut control, mut bytes) = ([0_u8; 512], [0_u8; 4096]);
         let mut parts = [std::io::IoSliceMut::new(&mut bytes)];
-        match sys::recvmsg(fd, &mut parts, &mut control, libc::MSG_ERRQUEUE | libc::MSG_DONTWAIT) {
+        match sys::recvmsg(
+            fd,
+            &mut parts,
+            &mut control,
+            libc::MSG_ERRQUEUE | libc::MSG_DONTWAIT,
+        ) {
             Ok(_) => complete += completed(&control),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 sys::poll(fd, 0, DEADLINE.as_millis() as i32)?;

@@ -87,7 +87,9 @@ impl Server {
             None => Ok(()),
             // What was thrown away.
             Some(at) if at == *head && bytes.iter().skip(at).all(|byte| *byte == 0) => Ok(()),
-            Some(at) => Err(Trouble::Broken(format!("byte {at} of the request is not what was sent"))),
+            Some(at) => Err(Trouble::Broken(format!(
+                "byte {at} of the request is not what was sent"
+            ))),
         }
     }
 
@@ -136,7 +138,13 @@ impl Server {
 }
 
 fn in_child(work: impl FnOnce() -> Done) -> Done {
-    let child = Child::run(|| i32::from(work().inspect_err(|trouble| eprintln!("ways: {trouble}")).is_err()));
+    let child = Child::run(|| {
+        i32::from(
+            work()
+                .inspect_err(|trouble| eprintln!("ways: {trouble}"))
+                .is_err(),
+        )
+    });
     ended_well(child.map_err(broken("fork"))?)
 }
 

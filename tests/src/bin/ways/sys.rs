@@ -30,7 +30,13 @@ fn transfer(number: c_long, fd: RawFd, address: usize, length: usize, more: [usi
 
 /// read(2).
 pub fn read(fd: RawFd, bytes: &mut [u8]) -> io::Result<usize> {
-    transfer(libc::SYS_read, fd, bytes.as_mut_ptr() as usize, bytes.len(), [0; 3])
+    transfer(
+        libc::SYS_read,
+        fd,
+        bytes.as_mut_ptr() as usize,
+        bytes.len(),
+        [0; 3],
+    )
 }
 
 /// write(2).
@@ -40,7 +46,13 @@ pub fn write(fd: RawFd, bytes: &[u8]) -> io::Result<usize> {
 
 /// readv(2).
 pub fn readv(fd: RawFd, parts: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
-    transfer(libc::SYS_readv, fd, parts.as_mut_ptr() as usize, parts.len(), [0; 3])
+    transfer(
+        libc::SYS_readv,
+        fd,
+        parts.as_mut_ptr() as usize,
+        parts.len(),
+        [0; 3],
+    )
 }
 
 /// writev(2).
@@ -51,32 +63,66 @@ pub fn writev(fd: RawFd, parts: &[IoSlice<'_>]) -> io::Result<usize> {
 /// recv: recvfrom(2) that does not ask from whom.
 pub fn recv(fd: RawFd, bytes: &mut [u8], flags: c_int) -> io::Result<usize> {
     let address = bytes.as_mut_ptr() as usize;
-    transfer(libc::SYS_recvfrom, fd, address, bytes.len(), [flags as usize, 0, 0])
+    transfer(
+        libc::SYS_recvfrom,
+        fd,
+        address,
+        bytes.len(),
+        [flags as usize, 0, 0],
+    )
 }
 
 /// recvfrom(2) that asks from whom.
 pub fn recvfrom(fd: RawFd, bytes: &mut [u8]) -> io::Result<usize> {
     let (mut from, mut length) = ([0_u8; ADDRESS_BYTES], ADDRESS_BYTES as u32);
     let who = [0, from.as_mut_ptr() as usize, &raw mut length as usize];
-    transfer(libc::SYS_recvfrom, fd, bytes.as_mut_ptr() as usize, bytes.len(), who)
+    transfer(
+        libc::SYS_recvfrom,
+        fd,
+        bytes.as_mut_ptr() as usize,
+        bytes.len(),
+        who,
+    )
 }
 
 /// Reads and throws away up to so many bytes: recvfrom(2) with `MSG_TRUNC` and no memory.
 pub fn discard(fd: RawFd, length: usize) -> io::Result<usize> {
-    transfer(libc::SYS_recvfrom, fd, 0, length, [libc::MSG_TRUNC as usize, 0, 0])
+    transfer(
+        libc::SYS_recvfrom,
+        fd,
+        0,
+        length,
+        [libc::MSG_TRUNC as usize, 0, 0],
+    )
 }
 
 /// send: sendto(2) that does not say to whom.
 pub fn send(fd: RawFd, bytes: &[u8], flags: c_int) -> io::Result<usize> {
     let flags = (flags | libc::MSG_NOSIGNAL) as usize;
-    transfer(libc::SYS_sendto, fd, bytes.as_ptr() as usize, bytes.len(), [flags, 0, 0])
+    transfer(
+        libc::SYS_sendto,
+        fd,
+        bytes.as_ptr() as usize,
+        bytes.len(),
+        [flags, 0, 0],
+    )
 }
 
 /// sendto(2) that says to whom: the peer.
 pub fn sendto(fd: RawFd, bytes: &[u8]) -> io::Result<usize> {
     let (mut peer, mut length) = ([0_u8; ADDRESS_BYTES], ADDRESS_BYTES as u32);
-    transfer(libc::SYS_getpeername, fd, peer.as_mut_ptr() as usize, &raw mut length as usize, [0; 3])?;
-    let whom = [libc::MSG_NOSIGNAL as usize, peer.as_ptr() as usize, length as usize];
+    transfer(
+        libc::SYS_getpeername,
+        fd,
+        peer.as_mut_ptr() as usize,
+        &raw mut length as usize,
+        [0; 3],
+    )?;
+    let whom = [
+        libc::MSG_NOSIGNAL as usize,
+        peer.as_ptr() as usize,
+        length as usize,
+    ];
     transfer(libc::SYS_sendto, fd, bytes.as_ptr() as usize, bytes.len(), whom)
 }
 
@@ -99,9 +145,20 @@ pub fn message(parts: *const IoSlice<'_>, count: usize, control: &[u8]) -> libc:
 }
 
 /// recvmsg(2).
-pub fn recvmsg(fd: RawFd, parts: &mut [IoSliceMut<'_>], control: &mut [u8], flags: c_int) -> io::Result<usize> {
+pub fn recvmsg(
+    fd: RawFd,
+    parts: &mut [IoSliceMut<'_>],
+    control: &mut [u8],
+    flags: c_int,
+) -> io::Result<usize> {
     let header = message(parts.as_ptr().cast(), parts.len(), control);
-    transfer(libc::SYS_recvmsg, fd, &raw const header as usize, flags as usize, [0; 3])
+    transfer(
+        libc::SYS_recvmsg,
+        fd,
+        &raw const header as usize,
+        flags as usize,
+        [0; 3],
+    )
 }
 
 /// sendmsg(2).
@@ -126,7 +183,11 @@ pub fn recvmmsg(fd: RawFd, groups: &mut [Vec<IoSliceMut<'_>>]) -> io::Result<Vec
     let address = headers.as_mut_ptr() as usize;
     let more = [libc::MSG_WAITFORONE as usize, 0, 0];
     let count = transfer(libc::SYS_recvmmsg, fd, address, headers.len(), more)?;
-    Ok(headers.iter().take(count).map(|header| header.msg_len as usize).collect())
+    Ok(headers
+        .iter()
+        .take(count)
+        .map(|header| header.msg_len as usize)
+        .collect())
 }
 
 /// sendmmsg(2). Bytes sent of each message.
@@ -135,7 +196,11 @@ pub fn sendmmsg(fd: RawFd, groups: &[Vec<IoSlice<'_>>]) -> io::Result<Vec<usize>
     let address = headers.as_mut_ptr() as usize;
     let more = [libc::MSG_NOSIGNAL as usize, 0, 0];
     let count = transfer(libc::SYS_sendmmsg, fd, address, headers.len(), more)?;
-    Ok(headers.iter().take(count).map(|header| header.msg_len as usize).collect())
+    Ok(headers
+        .iter()
+        .take(count)
+        .map(|header| header.msg_len as usize)
+        .collect())
 }
 
 /// splice(2) without offsets.
@@ -246,7 +311,13 @@ pub fn connect(port: u16, receive_buffer: Option<c_int>) -> io::Result<OwnedFd> 
     use std::os::fd::AsRawFd;
     let kind = libc::SOCK_STREAM | libc::SOCK_CLOEXEC;
     // SAFETY: no addresses.
-    let socket = unsafe { call(libc::SYS_socket, [libc::AF_INET as usize, kind as usize, 0, 0, 0, 0]) }.map(own)?;
+    let socket = unsafe {
+        call(
+            libc::SYS_socket,
+            [libc::AF_INET as usize, kind as usize, 0, 0, 0, 0],
+        )
+    }
+    .map(own)?;
     let fd = socket.as_raw_fd();
     if let Some(bytes) = receive_buffer {
         set_number(fd, libc::SOL_SOCKET, libc::SO_RCVBUF, bytes)?;

@@ -2,7 +2,7 @@
 
 /// How the server gets a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Receive {
+pub enum Receiving {
     /// read(2): what is not the way's concern.
     Read,
     /// readv(2) into three parts.
@@ -39,7 +39,7 @@ pub enum Receive {
 
 /// How the server sends a response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Send {
+pub enum Sending {
     /// write(2): what is not the way's concern.
     Write,
     /// writev(2) of three parts.
@@ -112,9 +112,9 @@ pub struct Way {
     /// Name.
     pub name: &'static str,
     /// Of requests.
-    pub receive: Receive,
+    pub receive: Receiving,
     /// Of responses.
-    pub send: Send,
+    pub send: Sending,
     /// Where.
     pub place: Place,
     /// By whom.
@@ -122,40 +122,43 @@ pub struct Way {
 }
 
 impl Way {
-    const fn receiving(name: &'static str, receive: Receive) -> Self {
+    const fn receiving(name: &'static str, receive: Receiving) -> Self {
         Self {
             name,
             receive,
-            send: Send::Write,
+            send: Sending::Write,
             place: Place::Loopback,
             holder: Holder::Acceptor,
         }
     }
 
-    const fn sending(name: &'static str, send: Send) -> Self {
+    const fn sending(name: &'static str, send: Sending) -> Self {
         Self {
             send,
-            ..Self::receiving(name, Receive::Read)
+            ..Self::receiving(name, Receiving::Read)
         }
     }
 
     const fn held(name: &'static str, holder: Holder) -> Self {
         Self {
             holder,
-            ..Self::receiving(name, Receive::Read)
+            ..Self::receiving(name, Receiving::Read)
         }
     }
 
     const fn at(name: &'static str, place: Place) -> Self {
         Self {
             place,
-            ..Self::receiving(name, Receive::Read)
+            ..Self::receiving(name, Receiving::Read)
         }
     }
 
     /// Whether its connections are of TCP.
     pub const fn is_tcp(&self) -> bool {
-        !matches!(self.place, Place::UnixPath | Place::UnixAbstract | Place::UnixPair)
+        !matches!(
+            self.place,
+            Place::UnixPath | Place::UnixAbstract | Place::UnixPair
+        )
     }
 
     /// Whether it is not the calls that make the way.
@@ -166,36 +169,36 @@ impl Way {
 
 /// All of them.
 pub const WAYS: [Way; 40] = [
-    Way::receiving("read", Receive::Read),
-    Way::receiving("readv", Receive::Readv),
-    Way::receiving("recv", Receive::Recv),
-    Way::receiving("recvfrom", Receive::Recvfrom),
-    Way::receiving("recvmsg", Receive::Recvmsg),
-    Way::receiving("recvmmsg", Receive::Recvmmsg),
-    Way::sending("write", Send::Write),
-    Way::sending("writev", Send::Writev),
-    Way::sending("send", Send::Send),
-    Way::sending("sendto", Send::Sendto),
-    Way::sending("sendmsg", Send::Sendmsg),
-    Way::sending("sendmmsg", Send::Sendmmsg),
-    Way::receiving("uring-read", Receive::UringRead),
-    Way::receiving("uring-recv", Receive::UringRecv),
-    Way::receiving("uring-recvmsg", Receive::UringRecvmsg),
-    Way::sending("uring-write", Send::UringWrite),
-    Way::sending("uring-send", Send::UringSend),
-    Way::sending("uring-sendmsg", Send::UringSendmsg),
-    Way::sending("uring-send-zc", Send::UringSendZc),
-    Way::sending("sendfile", Send::Sendfile),
-    Way::sending("splice-out", Send::SpliceOut),
-    Way::receiving("splice-in", Receive::SpliceIn),
-    Way::sending("zerocopy", Send::Zerocopy),
-    Way::receiving("peek", Receive::Peek),
-    Way::receiving("trunc", Receive::Trunc),
-    Way::sending("errqueue", Send::Errqueue),
-    Way::receiving("waitall", Receive::Waitall),
-    Way::receiving("blocking", Receive::Blocking),
-    Way::receiving("restarted", Receive::Restarted),
-    Way::sending("nonblocking-partial", Send::Partial),
+    Way::receiving("read", Receiving::Read),
+    Way::receiving("readv", Receiving::Readv),
+    Way::receiving("recv", Receiving::Recv),
+    Way::receiving("recvfrom", Receiving::Recvfrom),
+    Way::receiving("recvmsg", Receiving::Recvmsg),
+    Way::receiving("recvmmsg", Receiving::Recvmmsg),
+    Way::sending("write", Sending::Write),
+    Way::sending("writev", Sending::Writev),
+    Way::sending("send", Sending::Send),
+    Way::sending("sendto", Sending::Sendto),
+    Way::sending("sendmsg", Sending::Sendmsg),
+    Way::sending("sendmmsg", Sending::Sendmmsg),
+    Way::receiving("uring-read", Receiving::UringRead),
+    Way::receiving("uring-recv", Receiving::UringRecv),
+    Way::receiving("uring-recvmsg", Receiving::UringRecvmsg),
+    Way::sending("uring-write", Sending::UringWrite),
+    Way::sending("uring-send", Sending::UringSend),
+    Way::sending("uring-sendmsg", Sending::UringSendmsg),
+    Way::sending("uring-send-zc", Sending::UringSendZc),
+    Way::sending("sendfile", Sending::Sendfile),
+    Way::sending("splice-out", Sending::SpliceOut),
+    Way::receiving("splice-in", Receiving::SpliceIn),
+    Way::sending("zerocopy", Sending::Zerocopy),
+    Way::receiving("peek", Receiving::Peek),
+    Way::receiving("trunc", Receiving::Trunc),
+    Way::sending("errqueue", Sending::Errqueue),
+    Way::receiving("waitall", Receiving::Waitall),
+    Way::receiving("blocking", Receiving::Blocking),
+    Way::receiving("restarted", Receiving::Restarted),
+    Way::sending("nonblocking-partial", Sending::Partial),
     Way::held("dup", Holder::Duplicates),
     Way::held("fork", Holder::Child),
     Way::held("scm-rights", Holder::Receiver),
@@ -206,7 +209,7 @@ pub const WAYS: [Way; 40] = [
     Way::at("ktls-send", Place::TlsSend),
     Way::at("ktls-recv", Place::TlsReceive),
     Way {
-        send: Send::Int80,
-        ..Way::receiving("int80", Receive::Int80)
+        send: Sending::Int80,
+        ..Way::receiving("int80", Receiving::Int80)
     },
 ];

@@ -117,7 +117,8 @@ struct Probe {
     operations: [Supported; 64],
 }
 
-const _: () = assert!(size_of::<Parameters>() == 120 && size_of::<Request>() == 64 && size_of::<Completion>() == 16);
+const _: () =
+    assert!(size_of::<Parameters>() == 120 && size_of::<Request>() == 64 && size_of::<Completion>() == 16);
 
 /// See the module's description.
 pub struct Uring {
@@ -152,7 +153,8 @@ impl Uring {
             .map_err(refused("io_uring_setup"))? as RawFd;
         let (sent, done) = (&parameters.submission, &parameters.completion);
         let submission_bytes = sent.sixth as usize + parameters.submissions as usize * size_of::<u32>();
-        let completion_bytes = done.fifth as usize + parameters.completions as usize * size_of::<Completion>();
+        let completion_bytes =
+            done.fifth as usize + parameters.completions as usize * size_of::<Completion>();
         let request_bytes = parameters.submissions as usize * size_of::<Request>();
         let failed = || refused("mapping the queues of io_uring");
         let submission = map(fd, submission_bytes, OFFSET_SUBMISSION).map_err(failed())?;
@@ -182,25 +184,43 @@ impl Uring {
             operations: [Supported::default(); 64],
         };
         let count = probe.operations.len();
-        let arguments = [self.fd as usize, REGISTER_PROBE, &raw mut probe as usize, count, 0, 0];
+        let arguments = [
+            self.fd as usize,
+            REGISTER_PROBE,
+            &raw mut probe as usize,
+            count,
+            0,
+            0,
+        ];
         // SAFETY: a local with room for `count` operations.
-        unsafe { sys::call(libc::SYS_io_uring_register, arguments) }.map_err(refused("IORING_REGISTER_PROBE"))?;
-        let known = |found: &&Supported| found.operation == operation as u8 && found.flags & OPERATION_SUPPORTED != 0;
+        unsafe { sys::call(libc::SYS_io_uring_register, arguments) }
+            .map_err(refused("IORING_REGISTER_PROBE"))?;
+        let known =
+            |found: &&Supported| found.operation == operation as u8 && found.flags & OPERATION_SUPPORTED != 0;
         match probe.operations.iter().find(known) {
             Some(_) => Ok(()),
-            None => Err(Trouble::Refused(format!("EOPNOTSUPP IORING_OP {}", operation as u8))),
+            None => Err(Trouble::Refused(format!(
+                "EOPNOTSUPP IORING_OP {}",
+                operation as u8
+            ))),
         }
     }
 
     /// Does one request and waits for its end.
     fn perform(&self, request: Request, worker: Worker) -> io::Result<usize> {
-        let flags = if worker == Worker::Kernel { REQUEST_ASYNC } else { 0 };
+        let flags = if worker == Worker::Kernel {
+            REQUEST_ASYNC
+        } else {
+            0
+        };
         // SAFETY: nothing is under way in the ring, so its first request is free; the tail is written last.
         unsafe {
             self.requests.write(Request { flags, ..request });
             let tail = &*self.submission_tail;
             let place = tail.load(Ordering::Relaxed);
-            self.submission_slots.add((place & (ENTRIES - 1)) as usize).write(0);
+            self.submission_slots
+                .add((place & (ENTRIES - 1)) as usize)
+                .write(0);
             tail.store(place.wrapping_add(1), Ordering::Release);
         }
         let mut submit = 1;
@@ -217,7 +237,12 @@ impl Uring {
             if first.flags & COMPLETION_MORE != 0 {
                 while self.take().is_none() {
                     // SAFETY: no addresses.
-                    unsafe { sys::call(libc::SYS_io_uring_enter, [self.fd as usize, 0, 1, ENTER_GETEVENTS, 0, 0]) }?;
+                    unsafe {
+                        sys::call(
+                            libc::SYS_io_uring_enter,
+                            [self.fd as usize, 0, 1, ENTER_GETEVENTS, 0, 0],
+                        )
+                    }?;
                 }
             }
             return usize::try_from(first.result).map_err(|_| io::Error::from_raw_os_error(-first.result));
@@ -231,15 +256,27 @@ impl Uring {
             if head == (*self.completion_tail).load(Ordering::Acquire) {
                 return None;
             }
-            let found = self.completions.add((head & self.completion_mask) as usize).read();
+            let found = self
+                .completions
+                .add((head & self.completion_mask) as usize)
+                .read();
             (*self.completion_head).store(head.wrapping_add(1), Ordering::Release);
             Some(found)
         }
     }
 
     /// Receives into `bytes`: `Read` or `Receive`.
-    pub fn receive(&self, operation: Operation, worker: Worker, fd: RawFd, bytes: &mut [u8]) -> io::Result<usize> {
-        self.perform(request(operation, fd, bytes.as_mut_ptr() as u64, bytes.len()), worker)
+    pub fn receive(
+        &self,
+        operation: Operation,
+        worker: Worker,
+        fd: RawFd,
+        bytes: &mut [u8],
+    ) -> io::Result<usize> {
+        self.perform(
+            request(operation, fd, bytes.as_mut_ptr() as u64, bytes.len()),
+            worker,
+        )
     }
 
     /// Sends `bytes`: `Write`, `Send`, `SendZeroCopy`.
@@ -248,15 +285,26 @@ impl Uring {
     }
 
     /// `ReceiveMessage`.
-    pub fn receive_message(&self, worker: Worker, fd: RawFd, parts: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+    pub fn receive_message(
+        &self,
+        worker: Worker,
+        fd: RawFd,
+        parts: &mut [IoSliceMut<'_>],
+    ) -> io::Result<usize> {
         let header = sys::message(parts.as_ptr().cast(), parts.len(), &[]);
-        self.perform(request(Operation::ReceiveMessage, fd, &raw const header as u64, 1), worker)
+        self.perform(
+            request(Operation::ReceiveMessage, fd, &raw const header as u64, 1),
+            worker,
+        )
     }
 
     /// `SendMessage`.
     pub fn send_message(&self, worker: Worker, fd: RawFd, parts: &[IoSlice<'_>]) -> io::Result<usize> {
         let header = sys::message(parts.as_ptr(), parts.len(), &[]);
-        self.perform(request(Operation::SendMessage, fd, &raw const header as u64, 1), worker)
+        self.perform(
+            request(Operation::SendMessage, fd, &raw const header as u64, 1),
+            worker,
+        )
     }
 }
 
