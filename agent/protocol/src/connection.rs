@@ -192,18 +192,20 @@ impl Connection {
         }
     }
 
-    /// About what is kept of the connection, bytes. Of HTTP/1 and WebSocket, which keep little between messages, not more than the state.
+    /// About what is kept of the connection, bytes: what waits, and what readers of bodies hold.
     #[must_use]
     pub fn memory_bytes(&self) -> usize {
         let state = match &self.phase {
-            Phase::Detecting(_) => size_of::<Detecting>(),
-            Phase::Http1(_) => size_of::<http1::Connection>(),
-            Phase::Either { http2, .. } => size_of::<http1::Connection>() + http2.memory_bytes(),
-            Phase::Http2 { http, .. } => http.memory_bytes(),
-            Phase::WebSocket(_) => size_of::<Session>(),
+            Phase::Detecting(detecting) => detecting.memory_bytes(),
+            Phase::Http1(http) => http.memory_bytes(),
+            Phase::Either { http1, http2 } => http1.memory_bytes() + http2.memory_bytes(),
+            Phase::Http2 { http, upgrade } => {
+                http.memory_bytes() + upgrade.as_deref().map_or(0, exchange_bytes)
+            }
+            Phase::WebSocket(session) => session.memory_bytes(),
             Phase::Over => 0,
         };
-        size_of::<Self>() + state
+        size_of::<Self>() + state + self.ready.iter().map(exchange_bytes).sum::<usize>()
     }
 
     /// Why nothing more is read; `None` while something is. Exchanges may still have to be [polled](Self::poll).
@@ -345,6 +347,10 @@ impl Connection {
         self.ready = ready;
         self.phase = Phase::Over;
     }
+}
+
+fn exchange_bytes(exchange: &Exchange) -> usize {
+    size_of::<Exchange>() + exchange.memory_bytes()
 }
 
 impl Phase {

@@ -17,6 +17,7 @@ pub mod http2;
 mod input;
 mod limits;
 mod media;
+mod memory;
 mod segment;
 pub mod websocket;
 

@@ -1,5 +1,9 @@
 //! What all parsers keep together. Each is bounded by itself, but not so low that as many as there may be connections could have that much:
-//! an HTTP/2 connection keeps up to `protocol::Limits::open_heads_bytes` and `open_bodies_bytes` and two header tables.
+//! an HTTP/2 connection keeps up to `protocol::Limits::open_heads_bytes` and `open_bodies_bytes` and two header tables, an HTTP/1 one
+//! up to `pending_requests` heads and bodies.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
 
 use super::Tracker;
 use super::connection::{Connection, Ledger};
@@ -7,6 +11,9 @@ use super::delivery::Call;
 
 /// What all parsers may keep, bytes. An HTTP/2 connection whose peers use tables of the default size keeps about 12 KiB between requests.
 pub const PARSER_BYTES_MAX: usize = 256 << 20;
+
+/// This part of the bound is made free when it is exceeded, so that connections are not looked through for each record that comes.
+pub const FREED_PART: usize = 8;
 
 impl Connection {
     /// Notes what the parser keeps now.
@@ -24,21 +31,31 @@ impl Connection {
 }
 
 impl Tracker {
-    /// When parsers keep too much, those that keep most begin anew: half of the bound is shared equally, and who has more is put to
-    /// sleep. What they had not finished comes out marked.
+    /// When parsers keep too much, as many begin anew as it takes: those that keep most, of equal ones those first of which nothing was
+    /// heard for longest. What they had not finished comes out marked.
     pub(super) fn shed(&mut self, now_ns: u64, out: &mut impl FnMut(Call)) {
-        if self.common.ledger.parser_bytes <= self.limits.parser_bytes {
+        let limit = self.limits.parser_bytes;
+        if self.common.ledger.parser_bytes <= limit {
             return;
         }
-        let share = self.limits.parser_bytes / 2 / self.connections.len().max(1);
+        let enough = limit - limit / FREED_PART;
         let common = &mut self.common;
-        for connection in self.connections.values_mut().filter(|c| c.memory > share) {
+        let keeping = self.connections.values().filter(|c| c.memory > 0);
+        let mut largest: BinaryHeap<_> = keeping
+            .map(|c| (c.memory, Reverse((c.active_ns, c.id))))
+            .collect();
+        while common.ledger.parser_bytes > enough
+            && let Some((_, Reverse((_, id)))) = largest.pop()
+        {
+            let Some(connection) = self.connections.get_mut(&id) else {
+                continue;
+            };
             common.counters.parsers_shed += 1;
             connection.abandon(now_ns, &mut common.ledger);
             common.deliver(connection, out);
             connection.sleep(&mut common.ledger);
             connection.measure(&mut common.ledger);
-            self.asleep.push_back(connection.id);
+            self.asleep.push_back(id);
         }
     }
 }

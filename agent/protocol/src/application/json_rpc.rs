@@ -5,7 +5,7 @@ use bytes::Bytes;
 
 use super::classify::NAME_BYTES_MAX;
 use super::json::Value;
-use crate::{JsonRpcCall, Limits};
+use crate::{JsonRpcCall, Limits, memory};
 
 /// Longest id that is compared, bytes as sent.
 const ID_BYTES_MAX: usize = 128;
@@ -22,6 +22,25 @@ pub(crate) struct Calls {
 struct Call {
     call: JsonRpcCall,
     id: Option<Bytes>,
+}
+
+impl Calls {
+    /// Bytes of memory behind them.
+    pub(crate) fn memory_bytes(&self) -> usize {
+        let call = |call: &Call| {
+            let texts = memory::text(Some(&call.call.method)) + memory::text(call.id.as_ref());
+            size_of::<Call>() + texts
+        };
+        self.calls.iter().map(call).sum()
+    }
+}
+
+impl Answers {
+    /// Bytes of memory behind them.
+    pub(crate) fn memory_bytes(&self) -> usize {
+        let failure = |failure: &Failure| size_of::<Failure>() + memory::text(failure.id.as_ref());
+        self.errors.iter().map(failure).sum()
+    }
 }
 
 /// What an answer says.

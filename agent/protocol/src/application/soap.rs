@@ -5,8 +5,8 @@ use bytes::Bytes;
 
 use super::classify::NAME_BYTES_MAX;
 use super::xml::{Part, Reader};
-use crate::Header;
 use crate::media::{content_type, field};
+use crate::{Header, memory};
 
 /// What an XML body is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,6 +19,15 @@ pub(crate) enum Message {
     },
     /// Method name of XML-RPC; empty: not seen.
     XmlRpc(Bytes),
+}
+
+impl Message {
+    /// Bytes of memory behind it.
+    pub(crate) fn memory_bytes(&self) -> usize {
+        match self {
+            Self::Soap { operation: name, .. } | Self::XmlRpc(name) => memory::text(Some(name)),
+        }
+    }
 }
 
 /// Reads the begin of a document.

@@ -76,7 +76,7 @@ impl Coded {
 
     /// Bytes of memory that it takes, about.
     pub(super) fn memory_bytes(&self) -> usize {
-        self.raw.len() + self.decoder.memory_bytes()
+        size_of::<Self>() + self.raw.capacity() + self.decoder.memory_bytes()
     }
 
     /// Decodes and keeps no more.

@@ -165,6 +165,11 @@ impl Grpc {
         self.prefix_len = 0;
     }
 
+    /// Bytes that it keeps.
+    pub(super) fn kept(&self) -> usize {
+        self.trailers.capacity()
+    }
+
     /// Whether nothing more can be counted.
     pub(super) fn over(&self) -> bool {
         self.lost

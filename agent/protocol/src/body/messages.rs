@@ -53,6 +53,15 @@ impl Reader {
         }
     }
 
+    /// Bytes of memory that it takes, about.
+    pub(super) fn memory_bytes(&self) -> usize {
+        let kept = match self {
+            Self::Grpc(grpc) | Self::GrpcText(_, grpc) => grpc.kept(),
+            Self::Events(_) | Self::Unreadable(_) => 0,
+        };
+        size_of::<Self>() + kept
+    }
+
     /// Whether nothing more can be counted.
     pub(super) fn over(&self) -> bool {
         match self {

@@ -215,7 +215,14 @@ impl BodyReader {
     /// Bytes of memory that it takes, about.
     #[must_use]
     pub fn memory_bytes(&self) -> usize {
-        self.sink.kept.len() + self.coded.as_ref().map_or(0, |coded| coded.memory_bytes())
+        let sink = &self.sink;
+        let messages = sink
+            .messages
+            .as_ref()
+            .map_or(0, |messages| messages.memory_bytes());
+        let inspection = sink.inspection.as_ref().map_or(0, |_| size_of::<Inspection>());
+        let coded = self.coded.as_ref().map_or(0, |coded| coded.memory_bytes());
+        sink.kept.capacity() + messages + inspection + coded
     }
 
     /// Keeps and decodes no more, for there is no memory for it. Length and, where there is no coding, messages are counted

@@ -83,6 +83,11 @@ impl Detecting {
         }
     }
 
+    /// Bytes of memory that it takes, about.
+    pub(super) fn memory_bytes(&self) -> usize {
+        size_of::<Self>() + self.cost + self.request.capacity() + self.response.capacity()
+    }
+
     /// What came, in order.
     pub(super) fn into_kept(self) -> Vec<(Direction, Input)> {
         self.kept

@@ -1,9 +1,12 @@
 //! `br` (RFC 7932). Its window is at most 16 MiB and grows with what is decoded; the larger windows of a later extension
 //! are no part of the coding.
 
-use brotli_decompressor::{BrotliDecompressStream, BrotliResult, BrotliState, StandardAlloc};
+use brotli_decompressor::{BrotliDecompressStream, BrotliResult, BrotliState, SliceWrapper, StandardAlloc};
 
 use super::decoder::{StageState, Step};
+
+/// What a decoder takes before it has read anything, about.
+const STATE_BYTES: usize = 48 << 10;
 
 pub(super) struct Brotli {
     state: Box<BrotliState<StandardAlloc, StandardAlloc, StandardAlloc>>,
@@ -24,6 +27,19 @@ impl Brotli {
                 StandardAlloc::default(),
             )),
         }
+    }
+
+    /// Bytes of memory that it takes without the window. A block may define hundreds of codes.
+    pub(super) fn tables_bytes(&self) -> usize {
+        let state = &*self.state;
+        let groups = [
+            &state.literal_hgroup,
+            &state.insert_copy_hgroup,
+            &state.distance_hgroup,
+        ];
+        let codes = groups.map(|group| size_of_val(group.codes.slice()) + size_of_val(group.htrees.slice()));
+        let maps = state.dist_context_map.slice().len() + state.context_map.slice().len();
+        STATE_BYTES + codes.iter().sum::<usize>() + maps
     }
 
     pub(super) fn step(&mut self, input: &[u8], output: &mut [u8]) -> Step {

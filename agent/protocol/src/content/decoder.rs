@@ -200,9 +200,9 @@ impl Stage {
 
     /// Tables and buffers, and of the window what was written to.
     fn memory_bytes(&self) -> usize {
-        let (fixed, window) = match self.kind {
+        let (fixed, window) = match &self.kind {
             Kind::Gzip(_) | Kind::Deflate(_) => (48 << 10, 0),
-            Kind::Brotli(_) => (64 << 10, 16 << 20),
+            Kind::Brotli(brotli) => (brotli.tables_bytes(), 16 << 20),
             Kind::Zstd(_) => (256 << 10, 8 << 20),
         };
         fixed + usize::try_from(self.produced).unwrap_or(usize::MAX).min(window)

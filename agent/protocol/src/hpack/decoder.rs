@@ -133,7 +133,7 @@ impl Decoder {
     /// About what the table and what else is kept cost, bytes.
     #[must_use]
     pub fn memory_bytes(&self) -> usize {
-        self.table.size() + self.scratch.capacity()
+        self.table.memory_bytes() + self.scratch.capacity()
     }
 
     #[cfg(test)]

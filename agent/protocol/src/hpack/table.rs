@@ -99,6 +99,11 @@ impl Table {
         self.size
     }
 
+    /// About what the table costs, bytes: what an entry counts besides its bytes stands for their two allocations.
+    pub fn memory_bytes(&self) -> usize {
+        self.entries.capacity() * size_of::<Entry>() + self.size
+    }
+
     /// Upper bound of the encoder's table size, if there is one.
     pub fn max(&self) -> Option<u32> {
         self.max

@@ -26,6 +26,14 @@ pub(crate) struct Rest {
     pub(crate) inputs: VecDeque<Input>,
 }
 
+impl Behind {
+    /// Bytes of memory that it takes, about.
+    pub(super) fn memory_bytes(&self) -> usize {
+        let inputs = self.request.inputs.iter().chain(&self.response.inputs);
+        size_of::<Self>() + self.exchange.memory_bytes() + inputs.map(Input::cost).sum::<usize>()
+    }
+}
+
 impl Rest {
     fn of(reader: &mut Reader, begin: u64) -> Self {
         let left_out = Input::LeftOut {

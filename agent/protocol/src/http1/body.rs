@@ -4,7 +4,7 @@ use super::chunked::{Chunked, Part};
 use super::framing::Framing;
 use super::head::trailers;
 use crate::body::{BodyReader, End, Finished};
-use crate::{Counters, Header, Limits};
+use crate::{Counters, Header, Limits, memory};
 
 /// A body that has begun.
 #[derive(Debug)]
@@ -177,6 +177,15 @@ impl FramedBody {
     /// It lasted `wire` bytes, as was found out.
     pub(super) fn lasts_until(&mut self, wire: u64) {
         self.wire = wire;
+    }
+
+    /// Bytes of memory behind it, about.
+    pub(super) fn memory_bytes(&self) -> usize {
+        let framing = match &self.framing {
+            Framed::Chunked(chunked) => chunked.memory_bytes(),
+            Framed::Length(_) | Framed::Close | Framed::Unknown => 0,
+        };
+        framing + self.content.memory_bytes() + memory::headers(&self.trailers)
     }
 
     /// Bytes on the wire so far.

@@ -30,6 +30,12 @@ pub(super) struct Call {
 }
 
 impl Call {
+    /// Bytes of memory that it takes, about.
+    pub(super) fn memory_bytes(&self) -> usize {
+        let inspected = [&self.request_inspected, &self.response_inspected].map(Inspected::memory_bytes);
+        size_of::<Self>() + self.exchange.memory_bytes() + inspected.iter().sum::<usize>()
+    }
+
     /// The exchange, which is complete.
     pub(super) fn into_exchange(self, limits: &Limits) -> Exchange {
         let mut exchange = self.exchange;

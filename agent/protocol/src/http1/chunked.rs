@@ -63,6 +63,11 @@ impl Chunked {
         }
     }
 
+    /// Bytes of memory that it takes, about.
+    pub(super) fn memory_bytes(&self) -> usize {
+        size_of::<Self>() + self.trailers.capacity()
+    }
+
     /// Reads from the begin of `data`, which is not empty; at least one byte, not necessarily all.
     pub(super) fn read(&mut self, data: &[u8], limits: &Limits) -> Part {
         match self.phase {

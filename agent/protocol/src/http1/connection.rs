@@ -193,6 +193,14 @@ impl Connection {
         self.proxy.as_ref()
     }
 
+    /// About what is kept, bytes.
+    #[must_use]
+    pub fn memory_bytes(&self) -> usize {
+        let readers = self.request.memory_bytes() + self.response.memory_bytes();
+        let behind = self.behind.as_ref().map_or(0, |behind| behind.memory_bytes());
+        size_of::<Self>() + readers + self.pairing.memory_bytes() + behind
+    }
+
     /// Bytes and messages that are kept.
     #[cfg(test)]
     pub(super) fn kept(&self) -> (usize, usize) {

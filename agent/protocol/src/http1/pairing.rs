@@ -81,6 +81,17 @@ impl Pairing {
         latest.map(|call| call.exchange)
     }
 
+    /// Bytes of memory behind it, about.
+    pub(super) fn memory_bytes(&self) -> usize {
+        let waiting = self.entries.iter().filter_map(|entry| match entry {
+            Entry::Call(call) => Some(call),
+            Entry::Hole(_) => None,
+        });
+        let calls = waiting.chain(&self.kept_back).chain(&self.ready);
+        let places = self.entries.capacity() * size_of::<Entry>();
+        places + calls.map(|call| call.memory_bytes()).sum::<usize>()
+    }
+
     /// Messages that are kept.
     #[cfg(test)]
     pub(super) fn kept(&self) -> usize {

@@ -8,7 +8,7 @@ use super::body::FramedBody;
 use super::head::{Bad, Head, Parsed, ResponseHead, end_of_head};
 use crate::Boundary;
 use crate::detect::Line;
-use crate::{Flags, Limits, Nanos};
+use crate::{Flags, Limits, Nanos, memory};
 
 /// State of one direction.
 #[derive(Debug)]
@@ -118,6 +118,17 @@ pub(super) enum Held {
         final_offset: Option<u64>,
         time: Nanos,
     },
+}
+
+impl Held {
+    /// What it costs to keep it, as `Limits::held_bytes` counts.
+    fn cost(&self) -> usize {
+        let data = match self {
+            Self::Segment { data, .. } => data.len(),
+            Self::Passed { .. } | Self::Finish { .. } => 0,
+        };
+        data + Limits::HELD_SEGMENT_COST
+    }
 }
 
 /// Outcome of reading a head.
@@ -261,13 +272,16 @@ impl Reader {
 
     /// Queues. `Err`: it would exceed the limit; everything held is gone, and so is this.
     pub(super) fn hold(&mut self, item: Held, limits: &Limits) -> Result<(), u64> {
-        if let Held::Segment { offset, data, .. } = &item {
-            self.held_cost += data.len() + Limits::HELD_SEGMENT_COST;
-            if self.held_cost > limits.held_bytes {
-                let end = offset.saturating_add(data.len() as u64);
-                self.drop_held();
-                return Err(end);
-            }
+        let end = match &item {
+            Held::Segment { offset, data, .. } => Some(offset.saturating_add(data.len() as u64)),
+            Held::Passed { until, .. } => Some(*until),
+            // There is one at most, and behind it there is nothing.
+            Held::Finish { .. } => None,
+        };
+        self.held_cost += item.cost();
+        if let Some(end) = end.filter(|_| self.held_cost > limits.held_bytes) {
+            self.drop_held();
+            return Err(end);
         }
         self.held.push_back(item);
         Ok(())
@@ -275,19 +289,14 @@ impl Reader {
 
     /// Puts back what could not be read entirely. It was within the limit before.
     pub(super) fn put_back(&mut self, item: Held) {
-        if let Held::Segment { data, .. } = &item {
-            self.held_cost += data.len() + Limits::HELD_SEGMENT_COST;
-        }
+        self.held_cost += item.cost();
         self.held.push_front(item);
     }
 
     pub(super) fn release(&mut self) -> Option<Held> {
         let item = self.held.pop_front();
-        if let Some(Held::Segment { data, .. }) = &item {
-            self.held_cost = self
-                .held_cost
-                .saturating_sub(data.len() + Limits::HELD_SEGMENT_COST);
-        }
+        let cost = item.as_ref().map_or(0, Held::cost);
+        self.held_cost = self.held_cost.saturating_sub(cost);
         item
     }
 
@@ -300,6 +309,24 @@ impl Reader {
             _ => 0,
         };
         partial + self.held_cost
+    }
+
+    /// Bytes of memory behind it, about.
+    pub(super) fn memory_bytes(&self) -> usize {
+        let state = match &self.state {
+            State::Head(partial) | State::Proxy(partial) => size_of::<Partial>() + partial.buffer.capacity(),
+            State::Waiting(received) => {
+                let head_bytes = received.end.saturating_sub(received.begin.offset);
+                size_of::<Received>() + memory::head(head_bytes, &received.head.headers)
+            }
+            State::Body(body) => body.memory_bytes(),
+            State::Between | State::Lost | State::Over => 0,
+        };
+        let open = self
+            .open
+            .as_ref()
+            .map_or(0, |open| size_of::<Open>() + open.body.memory_bytes());
+        state + open + self.held_cost
     }
 
     pub(super) fn drop_held(&mut self) {

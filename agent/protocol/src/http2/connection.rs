@@ -263,7 +263,8 @@ impl Connection {
     pub fn memory_bytes(&self) -> usize {
         let readers =
             [&self.request, &self.response].map(|reader| reader.kept() + reader.decoder.memory_bytes());
-        size_of::<Self>() + readers[0] + readers[1] + self.held + self.streams.memory_bytes()
+        let out = self.out.capacity() * size_of::<Exchange>();
+        size_of::<Self>() + readers[0] + readers[1] + self.held + self.streams.memory_bytes() + out
     }
 
     pub(super) fn reader(&mut self, direction: Direction) -> &mut Reader {

@@ -52,14 +52,17 @@ impl Content {
     pub(super) fn memory_bytes(&self) -> usize {
         match self {
             Self::Body(body) => body.memory_bytes(),
-            _ => 0,
+            Self::WebSocket(reader) => size_of::<websocket::Reader>() + reader.kept(),
+            Self::None | Self::Held(_) | Self::Counted(_) => 0,
         }
     }
 
     /// There is no memory for more of the body.
     pub(super) fn give_up(&mut self, counters: &mut Counters) {
-        if let Self::Body(body) = self {
-            body.give_up(counters);
+        match self {
+            Self::Body(body) => body.give_up(counters),
+            Self::WebSocket(reader) => reader.give_up(),
+            Self::None | Self::Held(_) | Self::Counted(_) => {}
         }
     }
 

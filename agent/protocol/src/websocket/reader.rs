@@ -218,6 +218,16 @@ impl Reader {
         }
     }
 
+    /// Bytes that it keeps. A message is not inflated: one that is compressed costs what came of it.
+    pub(crate) fn kept(&self) -> usize {
+        self.capture.bytes.capacity()
+    }
+
+    /// Keeps no more than it has.
+    pub(crate) fn give_up(&mut self) {
+        self.capture.limit = self.capture.bytes.len();
+    }
+
     fn captures(&self) -> bool {
         self.capture.bytes.len() < self.capture.limit
     }

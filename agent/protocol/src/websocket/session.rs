@@ -159,6 +159,14 @@ impl Session {
         std::mem::take(&mut self.counters)
     }
 
+    /// About what is kept, bytes.
+    pub(crate) fn memory_bytes(&self) -> usize {
+        let exchanges = self.exchange.iter().chain(&self.ended);
+        let handshake = exchanges.map(|exchange| size_of::<Exchange>() + exchange.memory_bytes());
+        let readers = self.request.reader.kept() + self.response.reader.kept();
+        size_of::<Self>() + handshake.sum::<usize>() + readers
+    }
+
     fn side(&mut self, direction: Direction) -> (&mut Side, &mut Counters) {
         let side = match direction {
             Direction::Request => &mut self.request,

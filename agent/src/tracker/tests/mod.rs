@@ -6,6 +6,7 @@ mod joining;
 mod laws;
 mod limits;
 mod lives;
+mod memory;
 mod orders;
 mod silence;
 

@@ -12,7 +12,7 @@ use bytes::Bytes;
 
 use super::classify::NAME_BYTES_MAX;
 use super::json::Value;
-use crate::{GraphQlKind, GraphQlOperation, Limits};
+use crate::{GraphQlKind, GraphQlOperation, Limits, memory};
 
 /// What a request asks for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -20,6 +20,14 @@ pub(crate) struct Asked {
     pub(crate) operations: Vec<GraphQlOperation>,
     /// Nothing else is written like that. If not, the path or the answer has to tell.
     pub(crate) sure: bool,
+}
+
+impl Asked {
+    /// Bytes of memory behind it.
+    pub(crate) fn memory_bytes(&self) -> usize {
+        let name = |operation: &GraphQlOperation| memory::text(operation.name.as_ref());
+        size_of_val(self.operations.as_slice()) + self.operations.iter().map(name).sum::<usize>()
+    }
 }
 
 /// A JSON body, perhaps a batch.

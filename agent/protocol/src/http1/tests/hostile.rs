@@ -105,6 +105,21 @@ fn tight() -> Limits {
     }
 }
 
+/// An answer that waits for its request, and of which nothing more is captured: what is noted of it costs too.
+#[test]
+fn what_passes_behind_an_answer_that_waits_is_bounded() {
+    let limits = Limits::default();
+    let mut connection = Connection::new(limits, Start::Fresh);
+    let head = b"HTTP/1.1 200 OK\r\nContent-Length: 99999999\r\n\r\n";
+    connection.segment(Direction::Response, 0, 1, head, Boundary::TurnStart);
+    for n in 1..10_000 {
+        connection.passed(Direction::Response, head.len() as u64 + 100 * n, 1 + n);
+        assert!(connection.kept().0 <= limits.held_bytes + head.len(), "{n}");
+        assert!(connection.memory_bytes() < 2 * limits.held_bytes, "{n}");
+    }
+    assert_eq!(connection.counters().held_overflow, 1);
+}
+
 proptest! {
 
     #[test]
