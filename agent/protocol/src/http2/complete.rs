@@ -24,9 +24,12 @@ impl Connection {
         let answered = closed(&stream.answering, response_over);
         // The end of the request may be missing; a whole response would hardly come before it.
         let sent_doubtful = !sent && stream.is_doubtful(losses);
-        if sent && answered || stream.answering.state == HalfState::Ended && sent_doubtful {
+        // The client has stopped in the middle of its request. What tells whether it was asked to may be on its way.
+        let stopped = request_over && stream.sending.state == HalfState::Open;
+        let awaits_reset = stopped && !response_over && stream.answering.awaits_reset();
+        if sent && answered && !awaits_reset || stream.answering.state == HalfState::Ended && sent_doubtful {
             self.emit(id);
-        } else if stream.is_cut() && !stream.lingers {
+        } else if (stream.is_cut() || awaits_reset) && !stream.lingers {
             stream.lingers = true;
             let from = if sent {
                 Direction::Response
@@ -123,14 +126,14 @@ impl Connection {
     }
 
     /// A direction ended.
-    pub(super) fn end(&mut self, direction: Direction) {
+    pub(super) fn end(&mut self, direction: Direction, time: Nanos) {
         self.give_up_block(direction);
         self.reader(direction).state = State::Over;
         if direction == Direction::Request {
             self.drop_waiting_below(u32::MAX);
         }
         for id in self.streams.ids(|_| true) {
-            self.settle(id, 0);
+            self.settle(id, time);
         }
     }
 

@@ -195,7 +195,7 @@ impl Connection {
         {
             self.miss(direction, next, end, time);
         }
-        self.end(direction);
+        self.end(direction, time);
     }
 
     /// The connection is gone; what is unfinished comes out marked.

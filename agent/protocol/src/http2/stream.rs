@@ -99,6 +99,11 @@ impl Half {
         }
     }
 
+    /// Whether it is complete, and a reset may follow it: the server asks the client to stop (RFC 9113 8.1).
+    pub(super) fn awaits_reset(&self) -> bool {
+        self.state == HalfState::Ended && self.reset.is_none()
+    }
+
     pub(super) fn note_close(&mut self, time: Nanos) {
         if self.closed.is_none() && self.content.close_code().is_some() {
             self.closed = Some(time);

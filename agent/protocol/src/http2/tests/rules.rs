@@ -1,11 +1,11 @@
 //! One rule a case.
 
-use super::script::{Played, Script};
+use super::script::{Item, Played, Script, play};
 use super::wire::{
     ACK, END_HEADERS, END_STREAM, PADDED, PRIORITY, WHOLE, block, concat, continuation, data, frame, get,
     goaway, headers, post, promise, reset, settings, window,
 };
-use crate::{Application, Direction, Limits, Streaming};
+use crate::{Application, Direction, Limits, Start, Streaming};
 
 const OK: &str = ":status=200";
 
@@ -57,6 +57,33 @@ fn a_request_and_its_response() {
     );
     assert_eq!(script.early(), played.lines());
     assert!(played.connection.is_believed());
+}
+
+#[test]
+fn a_client_that_stops_when_it_was_told_to_said_all_in_whatever_order_it_is_read() {
+    let request = concat(&[headers(END_HEADERS, 1, &post("/")), data(0, 1, "half")]);
+    let answer = headers(WHOLE, 1, ":status=413");
+    let told = Script::begun()
+        .client(request.clone())
+        .server(answer.clone())
+        .server(reset(1, 0));
+    let untold = Script::begun().client(request).server(answer);
+    for (script, want) in [
+        (told, "1 POST / 13/4 > 413"),
+        (untold, "1 POST / 13/4 > 413 truncated"),
+    ] {
+        let items = script.end().items;
+        // The client's end is read before what the server says, or before a part of it.
+        let (end, others): (Vec<Item>, Vec<Item>) = items
+            .into_iter()
+            .partition(|item| matches!(item, Item::Finish(Direction::Request, _)));
+        for at in 4..=others.len() {
+            let mut items = others.clone();
+            items.splice(at - 1..at - 1, end.clone());
+            let played = play(&items, Limits::default(), Start::Fresh);
+            assert_eq!(played.lines(), [want], "{at}: {items:?}");
+        }
+    }
 }
 
 #[test]
