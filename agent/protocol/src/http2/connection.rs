@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 
 use super::reader::{Place, Reader, State};
+use super::resync::Unproven;
 use super::stream::HalfState;
 use super::streams::Streams;
 use crate::{Boundary, Counters, Direction, Exchange, Flags, Limits, Nanos, Start, Want};
@@ -44,6 +45,8 @@ pub struct Connection {
     pub(super) belief: Belief,
     /// Segments in which no begin of a frame was found, or one that was none.
     pub(super) tries: u32,
+    /// Frames in a row that any bytes may look like, and their payloads.
+    pub(super) unproven: Unproven,
     /// Highest stream that the server will answer, once it has said so; how often it did.
     pub(super) answered_max: Option<u32>,
     pub(super) goaways: u32,
@@ -129,6 +132,7 @@ impl Connection {
             next_pushed: PUSHED,
             belief: Belief::Open,
             tries: 0,
+            unproven: Unproven::default(),
             answered_max: None,
             goaways: 0,
             sweep_at: None,

@@ -79,6 +79,9 @@ impl Connection {
         if !valid && !self.accuse(direction) {
             return;
         }
+        if self.belief == Belief::Open && !self.may_still_be(header) {
+            return;
+        }
         self.streams.highest = self.streams.highest.max(if valid { header.stream } else { 0 });
         let continues = self
             .reader(direction)

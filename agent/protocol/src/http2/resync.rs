@@ -18,6 +18,18 @@ const STREAMS_AHEAD: u32 = 1 << 17;
 /// Segments without the begin of a frame, places that were none, and header blocks without pseudo-header fields,
 /// after which a connection that was never believed is taken to be something else.
 const TRIES_MAX: u32 = 256;
+/// Frames in a row without a header block that can be read, and without a frame of control, after which such a connection is taken to be
+/// something else. Who receives that much says so by WINDOW_UPDATE (RFC 9113 6.9), and most long before.
+pub(super) const UNPROVEN_FRAMES_MAX: u32 = 1 << 16;
+/// The same for the bytes of their payloads: half of the largest flow-control window.
+pub(super) const UNPROVEN_BYTES_MAX: u64 = 1 << 30;
+
+/// What speaks for HTTP/2 only by its length.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Unproven {
+    frames: u32,
+    bytes: u64,
+}
 
 impl Connection {
     /// Bytes of `direction` from stream offset `from` to `to` are missing.
@@ -219,6 +231,27 @@ impl Connection {
         };
         let highest = self.streams.highest;
         header.len <= len_max && (highest == 0 || header.stream <= highest.saturating_add(STREAMS_AHEAD))
+    }
+
+    /// A frame of a connection that is not believed yet. False: there were too many that prove nothing, and it is given up.
+    pub(super) fn may_still_be(&mut self, header: FrameHeader) -> bool {
+        let control = matches!(
+            header.kind,
+            Kind::RstStream | Kind::Settings | Kind::Ping | Kind::GoAway | Kind::WindowUpdate
+        );
+        let unproven = &mut self.unproven;
+        if control {
+            // Their lengths are fixed, and most of their headers: nothing else looks like that for long. An idle connection may say no more.
+            *unproven = Unproven::default();
+        } else {
+            unproven.frames += 1;
+            unproven.bytes += u64::from(header.len);
+        }
+        let may = unproven.frames <= UNPROVEN_FRAMES_MAX && unproven.bytes <= UNPROVEN_BYTES_MAX;
+        if !may {
+            self.refute();
+        }
+        may
     }
 
     /// Gives up a connection that was joined late and shows no HTTP/2.

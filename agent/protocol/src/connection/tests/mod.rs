@@ -10,6 +10,7 @@ use std::iter::from_fn;
 
 use super::*;
 use crate::http1::tests::script::{Item, Sent};
+use crate::http2::tests::wire;
 
 /// What came out.
 #[derive(Debug)]
@@ -104,6 +105,20 @@ fn a_proxy_header_is_kept() {
         let client = connection.proxy_header().unwrap().addresses.unwrap().0;
         assert_eq!(client, "1.2.3.4:9".parse().unwrap());
     }
+}
+
+#[test]
+fn a_stranger_that_looks_like_data_is_given_up_and_counted() {
+    let mut connection = Connection::new(Limits::default(), Start::Late);
+    let frames = wire::data(0, 1, "x").repeat(1 << 10);
+    let mut offset = 0;
+    while connection.over().is_none() {
+        assert!(offset < 1 << 20, "too long");
+        connection.segment(Direction::Response, offset, 1, &frames, Boundary::TurnStart);
+        offset += frames.len() as u64;
+    }
+    assert_eq!(connection.over(), Some(&Over::NotHttp));
+    assert_eq!((connection.counters().not_http, connection.poll()), (1, None));
 }
 
 #[test]

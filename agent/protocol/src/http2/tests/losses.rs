@@ -4,7 +4,9 @@ use super::script::{Played, Script, play};
 use super::wire::{
     END_HEADERS, END_STREAM, WHOLE, concat, data, frame, get, headers, post, reset, settings, window,
 };
-use crate::{Direction, Limits, Start};
+use crate::http2::Connection;
+use crate::http2::resync::{UNPROVEN_BYTES_MAX, UNPROVEN_FRAMES_MAX};
+use crate::{Boundary, Direction, Limits, Start, Want};
 
 const OK: &str = ":status=200";
 
@@ -192,6 +194,49 @@ fn a_late_join_in_something_else_believes_nothing() {
     let played = late(&script);
     assert!(played.connection.not_http2());
     assert_eq!(played.lines(), [""; 0]);
+}
+
+/// Lengths that lead from one to the next prove nothing, however long they do.
+#[test]
+fn what_looks_like_data_alone_is_given_up() {
+    let late = || (Connection::new(Limits::default(), Start::Late), 0);
+    let say = |(connection, offset): &mut (Connection, u64), bytes: &[u8]| {
+        connection.segment(Direction::Response, *offset, 1, bytes, Boundary::Continued);
+        *offset += bytes.len() as u64;
+    };
+    let frames = data(0, 1, "x").repeat(1 << 10);
+    let rounds = UNPROVEN_FRAMES_MAX >> 10;
+
+    let mut stranger = late();
+    for _ in 0..rounds {
+        say(&mut stranger, &frames);
+        assert!(!stranger.0.not_http2());
+    }
+    say(&mut stranger, &data(0, 1, "x"));
+    assert!(stranger.0.not_http2());
+    assert_eq!(stranger.0.wants(Direction::Response), Want::Nothing);
+
+    // Large ones, most of whose bytes are left out.
+    let mut stranger = late();
+    let large = [&[0x3f, 0xff, 0xf7, 0, 0, 0, 0, 0, 1][..], b"x"].concat();
+    let mut large_frames = 0;
+    while !stranger.0.not_http2() {
+        let end = stranger.1 + 9 + 0x3f_fff7;
+        say(&mut stranger, &large);
+        stranger.0.passed(Direction::Response, end, 1);
+        stranger.1 = end;
+        large_frames += 1;
+    }
+    assert_eq!(large_frames, UNPROVEN_BYTES_MAX / 0x3f_fff7 + 1);
+
+    // A long download of which the begin was not seen, and the next request.
+    let mut download = late();
+    for _ in 0..3 * rounds {
+        say(&mut download, &frames);
+        say(&mut download, &window(0));
+    }
+    say(&mut download, &headers(WHOLE, 3, ":status=200"));
+    assert!(download.0.is_believed());
 }
 
 /// Frames alone are not believed, only header blocks with valid pseudo-header fields.
