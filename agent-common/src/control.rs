@@ -43,6 +43,8 @@ pub enum Mode {
     /// Nothing more of this connection, either direction, as long as [`Settings::epoch`] is `argument`. After that, also where the
     /// order comes too late, the connection is judged and announced anew.
     LeaveOut = 4,
+    /// Say where the connection stands, once: a [`CloseRecord`](crate::CloseRecord) that goes on.
+    Report = 5,
 }
 
 /// An order about one direction of one connection, in the array that both sides index by [`control_slot`].

@@ -32,7 +32,7 @@ pub enum Counter {
     Own,
     /// Socket state could not be allocated.
     NoState,
-    /// Close records that found the ring buffer full.
+    /// Close records that found the ring buffer full, and those that say where a connection stands.
     CloseLost,
     /// Process records that found the ring buffer full.
     ProcessLost,
@@ -70,6 +70,12 @@ impl Counter {
 
     /// Entries of the counter map: events at `2 * n`, bytes at `2 * n + 1`.
     pub const SLOTS: u32 = 2 * Self::ALL.len() as u32;
+
+    /// The counter with this number.
+    #[must_use]
+    pub fn from_u8(number: u8) -> Option<Self> {
+        Self::ALL.get(usize::from(number)).copied()
+    }
 
     /// Name as in metrics and `doctor`.
     #[must_use]

@@ -14,6 +14,6 @@ pub use control::{CONTROL_SLOTS, ControlSlot, FilterAction, Mode, Settings, cont
 pub use counter::Counter;
 pub use record::{
     CHUNK_BYTES_MAX, CHUNK_CLASSES, ChunkHeader, CloseRecord, Direction, EXEC_ARGS_BYTES, EXEC_FILE_BYTES,
-    ExecRecord, ExitRecord, Kind, OpenRecord, Owner, Role, Tuple, chunk_flags, open_flags,
+    ExecRecord, ExitRecord, Kind, OpenRecord, Owner, Role, Tuple, chunk_flags, close_flags, open_flags,
 };
 pub use sniff::{SNIFF_BYTES, Sniff, sniff};

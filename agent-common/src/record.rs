@@ -85,8 +85,8 @@ pub struct ChunkHeader {
     pub direction: u8,
     /// [`chunk_flags`].
     pub flags: u8,
-    /// Zero.
-    pub reserved: u8,
+    /// Why not all bytes of `length` were captured: 1 + [`Counter`](crate::Counter). 0: all were, or the flags tell.
+    pub reason: u8,
     /// Payload bytes that follow, at most [`CHUNK_BYTES_MAX`].
     pub captured: u32,
     /// Connection: the socket's cookie.
@@ -169,14 +169,23 @@ pub struct OpenRecord {
     pub owner: Owner,
 }
 
-/// The end of a connection that was announced by an [`OpenRecord`].
+/// Bits of [`CloseRecord::flags`].
+pub mod close_flags {
+    /// The connection goes on: user space asked where it stands.
+    pub const GOES_ON: u8 = 1;
+}
+
+/// Where a connection that was announced by an [`OpenRecord`] stands: at its end, or when user space asks
+/// ([`Mode::Report`](crate::Mode::Report)).
 #[derive(Clone, Copy, Debug)]
 #[repr(C)]
 pub struct CloseRecord {
     /// [`Kind::Close`].
     pub kind: u8,
+    /// [`close_flags`].
+    pub flags: u8,
     /// Zero.
-    pub reserved: [u8; 3],
+    pub reserved: [u8; 2],
     /// Sequence number after the last byte written by the process, a FIN not counted.
     pub send_end: u32,
     /// Connection: the socket's cookie.
@@ -193,6 +202,8 @@ pub struct CloseRecord {
     pub receive_end: u32,
     /// Bytes received that the process has not read yet; it still may.
     pub unread: u32,
+    /// Bytes of records that found the ring buffer full since the socket has been known, received and sent, modulo 2^32.
+    pub lost: [u32; 2],
 }
 
 /// Most bytes of an executable's path in an [`ExecRecord`].
@@ -245,7 +256,7 @@ const _: () = {
     assert!(size_of::<Owner>() == 48 && offset_of!(Owner, uid) == 24 && offset_of!(Owner, comm) == 32);
     assert!(size_of::<OpenRecord>() == 112 && offset_of!(OpenRecord, tuple) == 28);
     assert!(offset_of!(OpenRecord, owner) == 64);
-    assert!(size_of::<CloseRecord>() == 56 && offset_of!(CloseRecord, unread) == 52);
+    assert!(size_of::<CloseRecord>() == 64 && offset_of!(CloseRecord, unread) == 52);
     assert!(
         size_of::<ExecRecord>() == 64 + EXEC_FILE_BYTES + EXEC_ARGS_BYTES
             && offset_of!(ExecRecord, file) == 64

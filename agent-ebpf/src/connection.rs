@@ -69,6 +69,8 @@ pub struct Connection {
     pub turn_bytes_max: u32,
     /// The socket's cookie.
     pub cookie: u64,
+    /// Bytes of records that found the ring buffer full, received and sent.
+    pub lost: [u32; 2],
 }
 
 impl Connection {
@@ -88,7 +90,15 @@ impl Connection {
             reserved: [0; 2],
             turn_bytes_max: 0,
             cookie,
+            lost: [0; 2],
         }
+    }
+
+    /// Notes bytes for which the ring buffer had no room.
+    #[inline(always)]
+    pub fn lose(&mut self, direction: Direction, bytes: u32) {
+        let lost = &mut self.lost[index(direction)];
+        *lost = lost.wrapping_add(bytes);
     }
 }
 

@@ -4,7 +4,7 @@
 
 use agent_common::{
     CHUNK_BYTES_MAX, ChunkHeader, CloseRecord, Counter, Direction, Kind, OpenRecord, SNIFF_BYTES, Sniff,
-    chunk_flags, open_flags, sniff,
+    chunk_flags, close_flags, open_flags, sniff,
 };
 use aya_ebpf::helpers::{bpf_ktime_get_ns, generated::bpf_probe_read_user};
 
@@ -12,7 +12,7 @@ use crate::{
     connection::{Connection, flags},
     count::count,
     filter,
-    kernel::Socket,
+    kernel::{OFF_TCP_BYTES_ACKED, OFF_TCP_BYTES_RECEIVED, OFF_TCP_BYTES_SENT, OFF_TCP_WRITE_SEQ, Socket},
     maps::EVENTS,
     owner,
 };
@@ -38,7 +38,12 @@ pub struct Piece {
     pub direction: u8,
     /// `chunk_flags`.
     pub flags: u8,
-    pub reserved: [u8; 2],
+    /// Why less than `length` is captured, as in the record.
+    pub reason: u8,
+    pub reserved: u8,
+    /// Bytes for which there was no room, of this piece and those that were sent from this memory before it.
+    pub lost: u32,
+    pub reserved2: u32,
 }
 
 /// Writes the header of a record in which nothing is captured yet.
@@ -52,7 +57,7 @@ unsafe fn describe(header: *mut ChunkHeader, piece: &Piece) {
         (*header).kind = Kind::Chunk as u8;
         (*header).direction = piece.direction;
         (*header).flags = piece.flags;
-        (*header).reserved = 0;
+        (*header).reason = piece.reason;
         (*header).captured = 0;
         (*header).connection = piece.cookie;
         (*header).time_ns = bpf_ktime_get_ns();
@@ -108,6 +113,7 @@ fn fill<const N: usize>(piece: &Piece) -> Sent {
                 }
             } else {
                 (*header).flags |= chunk_flags::FAULT;
+                (*header).reason = Counter::Fault as u8 + 1;
                 count(Counter::Fault, bytes);
             }
         }
@@ -122,9 +128,9 @@ fn fill<const N: usize>(piece: &Piece) -> Sent {
 /// why the null check that no caller needs is there.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn send_piece(piece: *const Piece) -> u32 {
+pub extern "C" fn send_piece(piece: *mut Piece) -> u32 {
     // SAFETY: every caller passes a whole Piece; the verifier checks that.
-    let Some(piece) = (unsafe { piece.as_ref() }) else {
+    let Some(piece) = (unsafe { piece.as_mut() }) else {
         return 0;
     };
     let sent = match piece.bytes {
@@ -142,15 +148,16 @@ pub extern "C" fn send_piece(piece: *const Piece) -> u32 {
     }
 }
 
-/// Counts a piece for which there is no room, and whether a message began with it. Always 0: global functions return a number.
+/// Counts a piece for which there is no room, in itself too, and whether a message began with it. Always 0: global functions return a number.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn turn_away(piece: *const Piece) -> u32 {
+pub extern "C" fn turn_away(piece: *mut Piece) -> u32 {
     // SAFETY: as in `send_piece`.
-    let Some(piece) = (unsafe { piece.as_ref() }) else {
+    let Some(piece) = (unsafe { piece.as_mut() }) else {
         return 0;
     };
     count(Counter::RingFull, u64::from(piece.length));
+    piece.lost = piece.lost.wrapping_add(piece.length);
     if piece.bytes == 0 {
         return 0;
     }
@@ -218,7 +225,7 @@ pub fn open<const TRUSTED: bool>(socket: Socket<TRUSTED>, connection: &mut Conne
     true
 }
 
-/// Final byte counts of a connection.
+/// Byte counts of a connection.
 pub struct Totals {
     /// Sequence numbers after the last byte read and written.
     pub end: [u32; 2],
@@ -232,9 +239,25 @@ pub struct Totals {
     pub bytes_acked: u64,
 }
 
-/// Reports the end of a connection.
+impl Totals {
+    /// Of a socket now; `tcp` is what `as_tcp` gave, `fin` the sequence numbers that a FIN sent takes.
+    #[inline(always)]
+    pub fn of<const TRUSTED: bool>(socket: Socket<TRUSTED>, tcp: u64, fin: u32) -> Self {
+        let (read, received) = socket.received(tcp);
+        let written: u32 = Socket::<TRUSTED>::tcp_field(tcp, OFF_TCP_WRITE_SEQ.load());
+        Self {
+            end: [read, written.wrapping_sub(fin)],
+            unread: received.wrapping_sub(read),
+            bytes_sent: Socket::<TRUSTED>::tcp_field(tcp, OFF_TCP_BYTES_SENT.load()),
+            bytes_received: Socket::<TRUSTED>::tcp_field(tcp, OFF_TCP_BYTES_RECEIVED.load()),
+            bytes_acked: Socket::<TRUSTED>::tcp_field(tcp, OFF_TCP_BYTES_ACKED.load()),
+        }
+    }
+}
+
+/// Reports the end of a connection; with `close_flags::GOES_ON`, where it stands.
 #[inline(always)]
-pub fn close(connection: &Connection, totals: &Totals) {
+pub fn close(connection: &Connection, totals: &Totals, flags: u8) {
     let Some(mut record) = EVENTS.reserve_bytes(size_of::<CloseRecord>(), 0) else {
         count(Counter::CloseLost, 0);
         return;
@@ -243,7 +266,8 @@ pub fn close(connection: &Connection, totals: &Totals) {
     // SAFETY: the reservation is as large as the record and eight-byte aligned.
     unsafe {
         (*close).kind = Kind::Close as u8;
-        (*close).reserved = [0; 3];
+        (*close).flags = flags;
+        (*close).reserved = [0; 2];
         (*close).send_end = totals.end[Direction::Out as usize];
         (*close).connection = connection.cookie;
         (*close).time_ns = bpf_ktime_get_ns();
@@ -252,6 +276,16 @@ pub fn close(connection: &Connection, totals: &Totals) {
         (*close).bytes_acked = totals.bytes_acked;
         (*close).receive_end = totals.end[Direction::In as usize];
         (*close).unread = totals.unread;
+        (*close).lost = connection.lost;
     }
     record.submit(NO_WAKEUP);
+}
+
+/// Says where a connection stands that goes on.
+#[inline(never)]
+pub fn report<const TRUSTED: bool>(socket: Socket<TRUSTED>, connection: &Connection) {
+    let tcp = socket.as_tcp();
+    if tcp != 0 && connection.flags & flags::ANNOUNCED != 0 {
+        close(connection, &Totals::of(socket, tcp, 0), close_flags::GOES_ON);
+    }
 }

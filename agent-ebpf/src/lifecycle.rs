@@ -11,10 +11,7 @@ use crate::{
     count::count,
     emit::{self, Totals},
     filter,
-    kernel::{
-        OFF_TCP_BYTES_ACKED, OFF_TCP_BYTES_RECEIVED, OFF_TCP_BYTES_SENT, OFF_TCP_COPIED_SEQ,
-        OFF_TCP_WRITE_SEQ, Socket, TRUSTED_SOCKETS, direct,
-    },
+    kernel::{OFF_TCP_COPIED_SEQ, OFF_TCP_WRITE_SEQ, Socket, TRUSTED_SOCKETS, direct},
     maps::{CONNECTIONS_BY_ADDRESS, OWN_PEERS},
     owner,
 };
@@ -131,23 +128,11 @@ fn closed(socket: Socket<true>, old: i32) {
     let state = unsafe { &*state };
     let tcp = socket.as_tcp();
     if state.flags & flags::ANNOUNCED != 0 && tcp != 0 {
-        // SAFETY: `as_tcp` gave a `struct tcp_sock`; offsets come from BTF.
-        let totals = unsafe {
-            let (read, received) = socket.received(tcp);
-            let written: u32 = direct(tcp, OFF_TCP_WRITE_SEQ.load());
-            let fin = matches!(
-                old,
-                TCP_FIN_WAIT1 | TCP_FIN_WAIT2 | TCP_TIME_WAIT | TCP_LAST_ACK | TCP_CLOSING
-            );
-            Totals {
-                end: [read, written.wrapping_sub(u32::from(fin))],
-                unread: received.wrapping_sub(read),
-                bytes_sent: direct(tcp, OFF_TCP_BYTES_SENT.load()),
-                bytes_received: direct(tcp, OFF_TCP_BYTES_RECEIVED.load()),
-                bytes_acked: direct(tcp, OFF_TCP_BYTES_ACKED.load()),
-            }
-        };
-        emit::close(state, &totals);
+        let fin = matches!(
+            old,
+            TCP_FIN_WAIT1 | TCP_FIN_WAIT2 | TCP_TIME_WAIT | TCP_LAST_ACK | TCP_CLOSING
+        );
+        emit::close(state, &Totals::of(socket, tcp, u32::from(fin)), 0);
     }
     if TRUSTED_SOCKETS.load() == 0 {
         let _ = CONNECTIONS_BY_ADDRESS.remove(socket.0);

@@ -144,7 +144,7 @@ fn wanted<const TRUSTED: bool>(
         connection.turn_bytes = 0;
         chunk_flags = chunk_flags::TURN_START;
     }
-    obey(connection, direction);
+    obey(transfer.socket, connection, direction);
     if connection.mode == mode::IGNORED {
         return count(Counter::Skipped, bytes);
     }
@@ -186,7 +186,10 @@ fn wanted<const TRUSTED: bool>(
         offset: start,
         direction: direction as u8,
         flags: chunk_flags,
-        reserved: [0; 2],
+        reason: 0,
+        reserved: 0,
+        lost: 0,
+        reserved2: 0,
     };
     let mut cursor = Cursor {
         vector: 0,
@@ -205,6 +208,7 @@ fn wanted<const TRUSTED: bool>(
             return;
         }
         piece.flags |= chunk_flags::OPAQUE;
+        piece.reason = reason as u8 + 1;
     } else {
         if connection.mode == mode::UNDECIDED {
             decide(connection, &cursor);
@@ -240,6 +244,7 @@ fn wanted<const TRUSTED: bool>(
         connection.turn_bytes = connection.turn_bytes.saturating_add(left);
         if left == 0 {
             piece.flags |= chunk_flags::CAPPED;
+            piece.reason = Counter::Capped as u8 + 1;
             count(Counter::Capped, u64::from(length));
         }
     }
@@ -250,21 +255,24 @@ fn wanted<const TRUSTED: bool>(
         left == length && skip == 0 && left <= CHUNK_BYTES_MAX as u32 && u64::from(left) <= cursor.available;
     if connection.flags & flags::ANNOUNCED == 0 && !emit::open(transfer.socket, connection) {
         // The piece cannot go ahead of the announcement.
-        emit::turn_away(&raw const piece);
+        emit::turn_away(&raw mut piece);
+        connection.lose(direction, piece.lost);
         return;
     }
     if left == 0 || whole {
         // Everything in one record, the common case; or nothing but the news that bytes went by.
-        if emit::send_piece(&raw const piece) != 0 {
+        if emit::send_piece(&raw mut piece) != 0 {
             // What follows may be HTTP/2 or WebSocket: by the time the agent says so, the limit of a turn may have cut it.
             connection.turn_bytes_max = WHOLE_TURN;
         }
+        connection.lose(direction, piece.lost);
         return;
     }
     piece.length = 0;
     cursor.piece = piece;
     cursor.left = u64::from(left);
     walk(&mut cursor);
+    piece.lost = cursor.piece.lost;
     // What the pieces did not cover: capped bytes, or parts beyond the limit.
     let covered = cursor.piece.offset.wrapping_sub(start);
     if covered < length {
@@ -277,9 +285,11 @@ fn wanted<const TRUSTED: bool>(
             (chunk_flags::CAPPED, Counter::Capped)
         };
         piece.flags = flag;
+        piece.reason = reason as u8 + 1;
         count(reason, u64::from(piece.length));
-        emit::send_piece(&raw const piece);
+        emit::send_piece(&raw mut piece);
     }
+    connection.lose(direction, piece.lost);
 }
 
 /// The filters have changed. What went by meanwhile is not known: from here on it is like a connection older than the agent.
@@ -296,7 +306,7 @@ fn judge_anew(connection: &mut Connection) {
 
 /// Takes an order of user space about this direction, if there is one.
 #[inline(always)]
-fn obey(connection: &mut Connection, direction: Direction) {
+fn obey<const TRUSTED: bool>(socket: Socket<TRUSTED>, connection: &mut Connection, direction: Direction) {
     let Some(slot) = CONTROL.get_ptr_mut(control_slot(connection.cookie, direction)) else {
         return;
     };
@@ -323,6 +333,7 @@ fn obey(connection: &mut Connection, direction: Direction) {
             connection.mode = mode::FILTERED;
             connection.epoch = argument;
         }
+        kind if kind == Mode::Report as u32 => emit::report(socket, connection),
         _ => {}
     }
 }
@@ -451,7 +462,7 @@ unsafe extern "C" fn step(_: u32, cursor: *mut c_void) -> i64 {
     cursor.piece.address = cursor.address;
     cursor.piece.bytes = bytes as u32;
     cursor.piece.length = bytes as u32;
-    emit::send_piece(&raw const cursor.piece);
+    emit::send_piece(&raw mut cursor.piece);
     cursor.piece.flags = 0;
     cursor.piece.offset = cursor.piece.offset.wrapping_add(bytes as u32);
     cursor.address += bytes;

@@ -88,6 +88,7 @@ impl Capture {
             idle_ns: config.limits.idle_s.saturating_mul(1_000_000_000),
             http: http_limits(&policy.policy),
             parser_bytes: PARSER_BYTES_MAX,
+            reconcile_ns: config.capture.reconcile_seconds.saturating_mul(1_000_000_000),
         };
         let mut tracker = Tracker::new(limits, policy.policy.filter.clone());
         let attribution_options = AttributionOptions::default();
@@ -243,6 +244,7 @@ impl Capture {
                 way,
                 sequence,
             } => loaded.control.order(connection, way, Mode::SkipTo, sequence),
+            Order::Report { connection, way } => loaded.control.order(connection, way, Mode::Report, 0),
             Order::Exclude { pid } => loaded.filters.set_pid(pid, exclude),
             Order::ExcludeGroup { cgroup, pid } => {
                 let filters = &mut loaded.filters;

@@ -11,6 +11,7 @@ use figment::providers::{Env, Format, Toml};
 use serde::Deserialize;
 
 use crate::loader::ProviderChoice;
+use crate::tracker::RECONCILE_S;
 
 /// What environment variables of the agent start with; `__` separates the parts of a key.
 const ENV_PREFIX: &str = "EASTWATCH_AGENT__";
@@ -97,6 +98,9 @@ pub struct Capture {
     pub turn_bytes: u32,
     /// The same when the policy asks for heads only.
     pub head_bytes: u32,
+    /// How often the bytes of a connection that goes on are compared with those of its socket, seconds, 1 to 3600. At its end they
+    /// always are.
+    pub reconcile_seconds: u64,
     /// Diagnostics of the eBPF programs in the agent's log.
     pub diagnostics: bool,
 }
@@ -109,6 +113,7 @@ impl Default for Capture {
             drain_ms: 10,
             turn_bytes: 64 << 10,
             head_bytes: 8 << 10,
+            reconcile_seconds: RECONCILE_S,
             diagnostics: false,
         }
     }
@@ -273,6 +278,13 @@ impl Config {
                 return value(key, &bytes, "must be 1 to 65536");
             }
         }
+        if !(1..=3600).contains(&capture.reconcile_seconds) {
+            return value(
+                "capture.reconcile_seconds",
+                &capture.reconcile_seconds,
+                "must be 1 to 3600",
+            );
+        }
         if self.limits.connections == 0 {
             return value("limits.connections", &0, "must be at least 1");
         }
@@ -352,6 +364,10 @@ mod tests {
             (
                 "[metrics]\nlisten = \"0.0.0.0:1\"",
                 ["metrics.listen", "loopback"],
+            ),
+            (
+                "[capture]\nreconcile_seconds = 0",
+                ["capture.reconcile_seconds", "1 to 3600"],
             ),
             ("[limits]\nconnections = 0", ["limits.connections", "at least 1"]),
         ] {

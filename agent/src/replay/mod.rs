@@ -227,6 +227,8 @@ impl Replay<'_> {
             idle_ns: IDLE_NS,
             http: http_limits(),
             parser_bytes: tracker::PARSER_BYTES_MAX,
+            // Nobody could say more than the packets do.
+            reconcile_ns: u64::MAX,
         };
         let mut tracker = Tracker::new(limits, FilterPolicy::default());
         let mut attribution = nobody();

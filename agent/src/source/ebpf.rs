@@ -3,8 +3,8 @@
 use std::mem::offset_of;
 
 use agent_common::{
-    ChunkHeader, CloseRecord, Direction, EXEC_ARGS_BYTES, EXEC_FILE_BYTES, ExecRecord, ExitRecord, Kind,
-    OpenRecord, Owner, Role, Tuple, open_flags,
+    ChunkHeader, CloseRecord, Counter, Direction, EXEC_ARGS_BYTES, EXEC_FILE_BYTES, ExecRecord, ExitRecord,
+    Kind, OpenRecord, Owner, Role, Tuple, close_flags, open_flags,
 };
 
 use super::{Chunk, Close, Event, Open};
@@ -68,6 +68,9 @@ pub fn parse(record: &[u8]) -> Option<Event<'_>> {
     match Kind::from_u8(fields.u8(0)?)? {
         Kind::Chunk => chunk(fields).map(Event::Chunk),
         Kind::Open => open(fields).map(Event::Open),
+        Kind::Close if fields.u8(offset_of!(CloseRecord, flags))? & close_flags::GOES_ON != 0 => {
+            close(fields).map(Event::Report)
+        }
         Kind::Close => close(fields).map(Event::Close),
         Kind::Exec => exec(fields).map(Event::Exec),
         Kind::Exit => Some(Event::Exit {
@@ -88,6 +91,10 @@ fn chunk(fields: Fields<'_>) -> Option<Chunk<'_>> {
             _ => return None,
         },
         flags: fields.u8(offset_of!(ChunkHeader, flags))?,
+        reason: match fields.u8(offset_of!(ChunkHeader, reason))? {
+            0 => None,
+            above => Counter::from_u8(above - 1),
+        },
         pid: fields.u32(offset_of!(ChunkHeader, pid))?,
         offset: fields.u32(offset_of!(ChunkHeader, offset))?,
         length: fields.u32(offset_of!(ChunkHeader, length))?.max(captured),
@@ -116,6 +123,9 @@ fn open(fields: Fields<'_>) -> Option<Open> {
 }
 
 fn close(fields: Fields<'_>) -> Option<Close> {
+    let unread = fields.u32(offset_of!(CloseRecord, unread))?;
+    let received = fields.u64(offset_of!(CloseRecord, bytes_received))?;
+    let lost = offset_of!(CloseRecord, lost);
     Some(Close {
         connection: fields.u64(offset_of!(CloseRecord, connection))?,
         time_ns: fields.u64(offset_of!(CloseRecord, time_ns))?,
@@ -123,7 +133,12 @@ fn close(fields: Fields<'_>) -> Option<Close> {
             fields.u32(offset_of!(CloseRecord, receive_end))?,
             fields.u32(offset_of!(CloseRecord, send_end))?,
         ],
-        unread: fields.u32(offset_of!(CloseRecord, unread))?,
+        unread,
+        moved: [
+            received.saturating_sub(u64::from(unread)),
+            fields.u64(offset_of!(CloseRecord, bytes_acked))?,
+        ],
+        lost: [fields.u32(lost)?, fields.u32(lost + 4)?],
     })
 }
 

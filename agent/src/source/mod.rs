@@ -4,7 +4,7 @@ pub mod ebpf;
 pub mod har;
 pub mod pcap;
 
-use agent_common::{Direction, Role, Tuple};
+use agent_common::{Counter, Direction, Role, Tuple};
 
 use crate::attribution::{ExecFacts, ProcessHint};
 
@@ -17,6 +17,8 @@ pub enum Event<'a> {
     Chunk(Chunk<'a>),
     /// A connection's end.
     Close(Close),
+    /// Where a connection stands that goes on.
+    Report(Close),
     /// A process started a program.
     Exec(ExecFacts),
     /// A process ended.
@@ -56,6 +58,8 @@ pub struct Chunk<'a> {
     pub direction: Direction,
     /// [`agent_common::chunk_flags`].
     pub flags: u8,
+    /// Why less than `length` was captured; `None`: as the flags say.
+    pub reason: Option<Counter>,
     /// Process.
     pub pid: u32,
     /// Sequence number of the first byte.
@@ -67,7 +71,7 @@ pub struct Chunk<'a> {
 }
 
 /// See [`agent_common::CloseRecord`].
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Close {
     /// Connection.
     pub connection: u64,
@@ -77,4 +81,8 @@ pub struct Close {
     pub end: [u32; 2],
     /// Bytes received that the process has not read; it still may.
     pub unread: u32,
+    /// About how many bytes were read and written, however many; 0 where nobody counted.
+    pub moved: [u64; 2],
+    /// Bytes of records that were lost before they came here, received and sent, modulo 2^32.
+    pub lost: [u32; 2],
 }

@@ -5,8 +5,11 @@ use std::sync::Arc;
 use agent_common::{Direction as Way, Role, Tuple};
 use protocol::{Boundary, Direction, Limits, Start, Want, sender};
 
+use super::coverage::Coverage;
 use super::demand::Demand;
 use super::ends::Side;
+use super::fate::Fate;
+use super::reconcile::Books;
 use super::stream::{Segment, Stream};
 use crate::attribution::Process;
 use crate::source::{Close, Open};
@@ -53,12 +56,18 @@ pub struct Connection {
     pub counts: bool,
     /// Nothing was heard of it for long, and its parser was kept.
     pub dozes: bool,
+    /// When the source was last asked where it stands, or its begin.
+    pub asked_ns: u64,
+    /// Which way bytes last went.
+    pub last_way: Way,
     /// Which way requests go; `None` while it is not known.
     request_way: Option<Way>,
     role: Role,
     unoriented: u32,
     demand: Demand,
     streams: [Stream; 2],
+    /// What became of its bytes.
+    pub books: Books,
     http: Parser,
 }
 
@@ -107,7 +116,7 @@ pub struct Skip {
 }
 
 /// What all connections add to while they read.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Debug, Default)]
 pub struct Ledger {
     /// Stretches that are lost.
     pub gaps: u64,
@@ -119,6 +128,8 @@ pub struct Ledger {
     pub parser_bytes: usize,
     /// What parsers counted, as far as they were asked.
     pub protocol: protocol::Counters,
+    /// What became of the bytes.
+    pub coverage: Coverage,
 }
 
 impl Ledger {
@@ -154,11 +165,14 @@ impl Connection {
             memory: 0,
             counts: false,
             dozes: false,
+            asked_ns: open.time_ns,
+            last_way: Way::In,
             request_way: None,
             role,
             unoriented: 0,
             demand: Demand::default(),
             streams: [Stream::new(base(Way::In)), Stream::new(base(Way::Out))],
+            books: Books::new(open.base),
             http: Parser::Awake(Box::new(protocol::Connection::new(limits, start))),
         }
     }
@@ -186,7 +200,7 @@ impl Connection {
         }
     }
 
-    fn stream(&mut self, way: Way) -> &mut Stream {
+    pub(super) fn stream(&mut self, way: Way) -> &mut Stream {
         let [incoming, outgoing] = &mut self.streams;
         match way {
             Way::In => incoming,
@@ -247,20 +261,28 @@ impl Connection {
     ) -> Taken {
         self.active_ns = self.active_ns.max(segment.time_ns);
         self.dozes = false;
+        self.last_way = way;
         match self.http {
             Parser::Awake(_) => {}
             Parser::Asleep => {
                 self.streams = [Stream::new(None), Stream::new(None)];
                 self.http = Parser::Awake(Box::new(protocol::Connection::new(limits, Start::Late)));
             }
-            Parser::Silent => return Taken::Silent,
-            Parser::Gone => return Taken::Unwanted,
+            Parser::Silent => {
+                self.unwanted(way, sequence, &segment, ledger);
+                return Taken::Silent;
+            }
+            Parser::Gone => {
+                self.unwanted(way, sequence, &segment, ledger);
+                return Taken::Unwanted;
+            }
         }
         if self.request_way.is_none() {
             let place = self.stream(way).place(sequence);
             self.orient(way, segment.data, place);
             if self.request_way.is_none() {
                 self.unoriented += 1;
+                self.not_understood(way, sequence, &segment, ledger);
                 return Taken::Unoriented;
             }
         }
@@ -306,6 +328,7 @@ impl Connection {
             time_ns: held.time_ns,
             turn_start: held.turn_start,
             on_purpose: held.on_purpose,
+            missing: held.missing,
             data: held.data.as_slice(),
         };
         self.pass(way, &segment, ledger);
@@ -319,6 +342,8 @@ impl Connection {
         let stream = self.stream(way);
         let (next, skip_to) = (stream.next(), stream.skip_to);
         stream.unskipped += u32::from(segment.offset < skip_to);
+        self.enter(way, segment, ledger);
+        let stream = self.stream(way);
         stream.passed(segment);
         let Some(http) = self.http() else {
             return;
@@ -392,9 +417,19 @@ impl Connection {
     /// Asks the parser what it counted since the last call.
     pub fn count(&mut self, ledger: &mut Ledger) {
         self.counts = false;
+        let mut not_understood = 0;
+        let mut fate = Fate::Read;
+        let gave_any = self.exchanges > 0;
         if let Some(http) = self.http() {
-            ledger.protocol += http.take_counters();
+            let counters = http.take_counters();
+            not_understood = counters.skipped_bytes;
+            ledger.protocol += counters;
+            if http.over().is_some() && !gave_any {
+                // It never was HTTP.
+                fate = Fate::OtherProtocol;
+            }
         }
+        self.understood(fate, not_understood, ledger);
     }
 
     /// Whether nothing more is to be read, because it speaks something else or nobody can tell who is the client. True once; the parser
@@ -405,6 +440,7 @@ impl Connection {
         if over {
             self.count(ledger);
             self.http = Parser::Gone;
+            self.books.want_no_records(Fate::OtherProtocol);
         }
         over
     }
@@ -467,6 +503,7 @@ impl Connection {
             self.streams = [Stream::new(None), Stream::new(None)];
             self.count(ledger);
             self.http = Parser::Silent;
+            self.books.want_no_records(Fate::OtherEnd);
         }
         can
     }
@@ -493,8 +530,10 @@ impl Connection {
 
     /// The connection is gone; what is unfinished comes out marked.
     pub fn finish(&mut self, close: &Close, ledger: &mut Ledger) {
+        self.give_up(Way::In, ledger);
+        self.give_up(Way::Out, ledger);
+        self.reconcile(close, true, ledger);
         for way in [Way::In, Way::Out] {
-            self.give_up(way, ledger);
             let Some(direction) = self.direction(way) else {
                 continue;
             };

@@ -55,6 +55,10 @@ counters! {
     full_cut,
     /// Bytes that they lack.
     full_cut_bytes,
+    /// Times that the programs said where a connection stands that goes on.
+    reports,
+    /// Bytes whose capture rate counts under another name because there were too many workloads.
+    coverage_folded_bytes,
     /// Records that could not be understood.
     records_invalid,
 }

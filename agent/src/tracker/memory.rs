@@ -26,6 +26,7 @@ impl Connection {
     /// The connection is gone.
     pub fn release(&mut self, ledger: &mut Ledger) {
         self.count(ledger);
+        self.close_books(ledger);
         ledger.parser_bytes -= std::mem::take(&mut self.memory);
     }
 }

@@ -5,15 +5,19 @@
 
 mod connection;
 mod counters;
+mod coverage;
 mod delivery;
 mod demand;
 mod ends;
 mod exclusion;
+mod fate;
 mod judge;
 mod leftover;
 mod memory;
 mod order;
+mod reconcile;
 mod silence;
+mod standing;
 mod stream;
 #[cfg(test)]
 mod tests;
@@ -26,14 +30,17 @@ use policy::FilterPolicy;
 
 use self::connection::{Connection, Taken};
 pub use self::counters::Counters;
+pub use self::coverage::{OTHERS, WORKLOADS_MAX};
 pub use self::delivery::Call;
 use self::delivery::Common;
 pub use self::ends::Side;
+pub use self::fate::{Fate, Fates, Kind};
 use self::judge::Judge;
 use self::leftover::{AGAIN, Leftover};
 pub use self::memory::PARSER_BYTES_MAX;
 pub use self::order::Order;
 use self::silence::JOINED_ENOUGH;
+pub use self::standing::RECONCILE_S;
 use self::stream::Segment;
 use crate::attribution::{Attribution, ProcessKey};
 use crate::source::{Chunk, Close, Event, Open};
@@ -55,6 +62,8 @@ pub struct Limits {
     pub http: protocol::Limits,
     /// What all parsers may keep, bytes.
     pub parser_bytes: usize,
+    /// How often the source is asked where a connection stands that goes on, nanoseconds.
+    pub reconcile_ns: u64,
 }
 
 /// See the module's description.
@@ -77,6 +86,9 @@ pub struct Tracker {
     round: u64,
     swept_ns: u64,
     checked_ns: u64,
+    /// When connections were last looked for of which to ask where they stand, and those that were found.
+    asked_ns: u64,
+    to_ask: Vec<u64>,
     common: Common,
 }
 
@@ -97,6 +109,8 @@ impl Tracker {
             round: 0,
             swept_ns: 0,
             checked_ns: 0,
+            asked_ns: 0,
+            to_ask: Vec::new(),
             common: Common::default(),
         }
     }
@@ -118,6 +132,7 @@ impl Tracker {
             Event::Chunk(chunk) => self.chunk(chunk, attribution, out),
             Event::Open(open) => self.open(open, attribution, out),
             Event::Close(close) => self.close(*close, out),
+            Event::Report(report) => self.report(report),
             Event::Exec(facts) => {
                 let known = attribution.exec(facts);
                 self.exec(facts.hint.pid, known);
@@ -201,6 +216,7 @@ impl Tracker {
             // who held it before is the better answer.
             connection.pid = chunk.pid;
             if let Some(hint) = attribution.hint_of(chunk.pid) {
+                connection.count(&mut common.ledger);
                 connection.process = attribution.process(&hint, chunk.time_ns);
                 moved = true;
             }
@@ -211,6 +227,7 @@ impl Tracker {
             time_ns: chunk.time_ns,
             turn_start: chunk.flags & chunk_flags::TURN_START != 0,
             on_purpose: chunk.flags & chunk_flags::FAULT == 0,
+            missing: Fate::of_missing(chunk.reason, chunk.flags),
             data: chunk.data,
         };
         let taken = connection.take(
@@ -335,6 +352,7 @@ impl Tracker {
         }
         self.shed(now_ns, out);
         self.sweep(now_ns, out);
+        self.ask(now_ns);
     }
 
     /// Puts connections to sleep of which nothing was heard for long: their end may not have been reported.
@@ -407,6 +425,7 @@ impl Tracker {
         let common = &mut self.common;
         common.counters.gaps = common.ledger.gaps;
         common.counters.gap_bytes = common.ledger.gap_bytes;
+        common.counters.coverage_folded_bytes = common.ledger.coverage.folded_bytes();
         &common.counters
     }
 

@@ -29,6 +29,13 @@ pub enum Order {
         /// First byte to capture again.
         sequence: u32,
     },
+    /// Say where a connection stands.
+    Report {
+        /// Connection.
+        connection: u64,
+        /// Which way bytes last went: they will again.
+        way: Way,
+    },
     /// Send nothing of any connection of this process, which the policy leaves out.
     Exclude {
         /// Process.

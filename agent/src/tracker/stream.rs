@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
+use super::fate::Fate;
+
 /// Records that wait for earlier ones, per direction. Beyond, what is missing counts as lost.
 pub const HELD_MAX: usize = 32;
 /// Their bytes.
@@ -25,6 +27,8 @@ pub struct Segment<D> {
     pub turn_start: bool,
     /// What is missing at its end was left out on purpose.
     pub on_purpose: bool,
+    /// Fate of what is missing at its end.
+    pub missing: Fate,
     /// The first bytes.
     pub data: D,
 }
@@ -125,6 +129,7 @@ impl Stream {
                 time_ns: segment.time_ns,
                 turn_start: segment.turn_start,
                 on_purpose: segment.on_purpose,
+                missing: segment.missing,
             },
             since: round,
         };
@@ -181,6 +186,7 @@ mod tests {
             time_ns: 0,
             turn_start: false,
             on_purpose: false,
+            missing: Fate::Unseen,
             data,
         }
     }

@@ -96,6 +96,7 @@ fn what_was_received_and_not_read_yet_is_waited_for() {
             _ => panic!("the first bytes read"),
         },
         unread: 40,
+        ..Close::default()
     }));
     desk.play(&unread);
     assert_eq!(desk.lines(), ["Client shop>- /a 201"]);

@@ -1,5 +1,6 @@
 //! Conversations as the programs would report them, and a tracker that reads them.
 
+mod books;
 mod filters;
 mod http2;
 mod joining;
@@ -60,6 +61,7 @@ pub struct Socket {
     pub pid: u32,
     next: [u32; 2],
     base: [u32; 2],
+    moved: [u64; 2],
     turn: Option<Way>,
     opened: bool,
 }
@@ -93,6 +95,7 @@ impl Socket {
             owner,
             next: base,
             base,
+            moved: [0; 2],
             turn: None,
             opened: false,
         }
@@ -115,11 +118,13 @@ impl Socket {
         self.turn = Some(way);
         let offset = self.next[way as usize];
         self.next[way as usize] = offset.wrapping_add(length as u32);
+        self.moved[way as usize] += length as u64;
         let chunk = Chunk {
             connection: self.id,
             time_ns,
             direction: way,
             flags: flags | if turn { chunk_flags::TURN_START } else { 0 },
+            reason: None,
             pid: self.pid,
             offset,
             length: length as u32,
@@ -128,8 +133,14 @@ impl Socket {
         Record::Chunk(chunk, data.to_vec())
     }
 
+    /// Bytes that went over the socket.
+    pub fn moved(&self, way: Way) -> u64 {
+        self.moved[way as usize]
+    }
+
     /// Bytes that are not reported at all.
     pub fn pass_over(&mut self, way: Way, length: usize) {
+        self.moved[way as usize] += length as u64;
         self.next[way as usize] = self.next[way as usize].wrapping_add(length as u32);
     }
 
@@ -138,7 +149,7 @@ impl Socket {
             connection: self.id,
             time_ns,
             end: self.next,
-            unread: 0,
+            ..Close::default()
         })
     }
 }
@@ -248,6 +259,7 @@ impl Desk {
             idle_ns: IDLE_NS,
             http: protocol::Limits::default(),
             parser_bytes: PARSER_BYTES_MAX,
+            reconcile_ns: RECONCILE_S * 1_000_000_000,
         };
         let nowhere = Options {
             proc_root: "/nowhere".into(),

@@ -79,6 +79,7 @@ impl Flow {
             time_ns: piece.time_ns,
             direction: if from == client { Way::In } else { Way::Out },
             flags: flags | turn,
+            reason: None,
             pid: 0,
             offset: piece.place as u32,
             length: piece.length,
@@ -98,7 +99,7 @@ impl Flow {
             connection: self.id,
             time_ns,
             end,
-            unread: 0,
+            ..Close::default()
         }));
     }
 }

@@ -118,6 +118,8 @@ pub fn read_with(files: &[&[u8]], limits: Limits) -> Read {
         idle_ns: 3_600_000_000_000,
         http: protocol::Limits::default(),
         parser_bytes: tracker::PARSER_BYTES_MAX,
+        // Nobody could say more than the packets do.
+        reconcile_ns: u64::MAX,
     };
     let mut tracker = Tracker::new(limits, FilterPolicy::default());
     let mut attribution = Attribution::new(nowhere);
