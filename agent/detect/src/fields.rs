@@ -273,21 +273,13 @@ fn has_origin(value: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use bytes::Bytes;
     use policy::CapturePolicy;
-    use protocol::Header;
+    use protocol::Headers;
 
     use super::*;
 
-    fn header(name: &str, value: String) -> Header {
-        Header {
-            name: Bytes::copy_from_slice(name.as_bytes()),
-            value: value.into(),
-        }
-    }
-
-    fn of(fields: &mut Fields, sent: &[Header], counters: &mut RedactCounters) -> FieldList {
-        fields.of(sent.iter().map(|field| (&*field.name, &*field.value)), counters)
+    fn of(fields: &mut Fields, sent: &Headers, counters: &mut RedactCounters) -> FieldList {
+        fields.of(sent.iter(), counters)
     }
 
     #[test]
@@ -306,7 +298,7 @@ mod tests {
             ("x-api-key", "k".to_owned()),
             ("authorization", "Bearer abc".to_owned()),
         ] {
-            let sent = [header(name, value)];
+            let sent = Headers::from([(name, value)]);
             let first = of(&mut fields, &sent, &mut counters);
             // What comes the second time is remembered, and found the third time.
             of(&mut fields, &sent, &mut counters);
@@ -323,10 +315,10 @@ mod tests {
         let mut fields = Fields::new(&CapturePolicy::default().headers.request);
         let mut counters = RedactCounters::default();
         for number in 0..=REMEMBERED_MAX {
-            let sent = [
-                header("user-agent", number.to_string()),
-                header(&format!("x-{number}"), String::new()),
-            ];
+            let sent = Headers::from([
+                ("user-agent", number.to_string()),
+                (&format!("x-{number}"), String::new()),
+            ]);
             let shown = of(&mut fields, &sent, &mut counters);
             assert_eq!(
                 shown.first().map(|field| field.1.clone()),
@@ -343,7 +335,7 @@ mod tests {
         let mut fields = Fields::new(&CapturePolicy::default().headers.request);
         let mut counters = RedactCounters::default();
         for number in 0..=LISTS_MAX {
-            let sent = [header("user-agent", number.to_string())];
+            let sent = Headers::from([("user-agent", number.to_string())]);
             let [_, second, third] = [0; 3].map(|_| of(&mut fields, &sent, &mut counters));
             assert!(Arc::ptr_eq(&second, &third), "{number}");
         }
@@ -354,7 +346,7 @@ mod tests {
             (LIST_BYTES_MAX - around, true),
             (LIST_BYTES_MAX - around + 1, false),
         ] {
-            let sent = [header("user-agent", "a".repeat(bytes))];
+            let sent = Headers::from([("user-agent", "a".repeat(bytes))]);
             let [_, second, third] = [0; 3].map(|_| of(&mut fields, &sent, &mut counters));
             assert_eq!(Arc::ptr_eq(&second, &third), remembered, "{bytes}");
             assert_eq!(second, third);
@@ -373,7 +365,7 @@ mod tests {
         );
         for _ in 0..2 {
             for name in names {
-                let sent = [header(name, "a.test".to_owned())];
+                let sent = Headers::from([(name, "a.test".to_owned())]);
                 let shown = of(&mut fields, &sent, &mut RedactCounters::default());
                 assert_eq!(shown.len(), usize::from(name == "host"), "{name}");
             }

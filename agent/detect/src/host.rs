@@ -38,10 +38,7 @@ impl Hosts {
     /// would allow any text there.
     pub fn of(&mut self, request: &Request) -> String {
         let Some(authority) = authority_of(request) else {
-            let mut fields = request
-                .headers
-                .iter()
-                .filter(|header| header.name.eq_ignore_ascii_case(b"host"));
+            let mut fields = request.headers.all(b"host");
             let Some(field) = fields.next() else {
                 if request.headers_unknown > 0 {
                     self.counters.unknown += 1;
@@ -54,7 +51,7 @@ impl Hosts {
                 self.counters.repeated += 1;
                 return String::new();
             }
-            return self.checked(&field.value);
+            return self.checked(field);
         };
         // The grammar of URLs still has user information; nothing in it belongs to the host.
         let host = authority

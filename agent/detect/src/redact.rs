@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use policy::CapturePolicy;
-use protocol::{Exchange, Header};
+use protocol::Exchange;
 
 use crate::fields::{FieldList, Fields};
 use crate::operation::{Operation, Operations};
@@ -85,15 +85,12 @@ impl Redactor {
         self.counters.queries_cut += u64::from(query_cut);
         let method = self.method(&exchange.request.method);
         let counters = &mut self.counters;
-        let request_headers = self
-            .request_fields
-            .of(exchange.request.headers.iter().map(pair), counters);
+        let request_headers = self.request_fields.of(exchange.request.headers.iter(), counters);
         let response_headers = exchange
             .response
             .as_ref()
             .map_or_else(FieldList::default, |response| {
-                self.response_fields
-                    .of(response.headers.iter().map(pair), counters)
+                self.response_fields.of(response.headers.iter(), counters)
             });
         let operation = self.operations.of(exchange);
         self.counters.operations_cut = self.operations.cut();
@@ -128,10 +125,6 @@ impl Redactor {
         }
         raw.iter().map(|b| char::from(*b)).collect()
     }
-}
-
-fn pair(header: &Header) -> (&[u8], &[u8]) {
-    (&header.name, &header.value)
 }
 
 #[cfg(test)]

@@ -3,20 +3,13 @@ use std::sync::Arc;
 use bytes::Bytes;
 use policy::{HeaderList, HeaderPattern, HeaderPolicy};
 use proptest::prelude::*;
-use protocol::{Body, Flags, Header, Request, Response, Version};
+use protocol::{Body, Flags, Headers, Request, Response, Version};
 
 use super::*;
 use crate::{Credentials, Hosts, reveal};
 
-fn headers(fields: &[(&str, &str)]) -> Vec<Header> {
-    let field = |text: &str| Bytes::copy_from_slice(text.as_bytes());
-    fields
-        .iter()
-        .map(|(name, value)| Header {
-            name: field(name),
-            value: field(value),
-        })
-        .collect()
+fn headers(fields: &[(&str, &str)]) -> Headers {
+    fields.iter().copied().collect()
 }
 
 fn body(text: &str) -> Body {
@@ -331,12 +324,10 @@ proptest! {
         name in proptest::collection::vec(any::<u8>(), 0..80),
         value in proptest::collection::vec(any::<u8>(), 0..6000),
     ) {
-        let field = Header { name: name.into(), value: Bytes::from(value) };
-        let host = Header { name: "host".into(), value: field.value.clone() };
         let mut call = answered(request("", "", &[]), &[]);
         call.request.method = method.into();
         call.request.target = target.into();
-        call.request.headers = vec![field.clone(), host];
+        call.request.headers = Headers::from([(&name[..], &value[..]), (b"host", &value)]);
         let redacted = Redactor::new(&widest()).redact(&call);
         let texts = redacted.request_headers.iter().flat_map(|field| [&field.0, &field.1]).chain(&redacted.query_names);
         for text in texts.map(String::as_str).chain([&*redacted.method]) {

@@ -1,6 +1,6 @@
 //! A call as it was, for the terminal of someone on the node.
 
-use protocol::{Exchange, Header};
+use protocol::{Exchange, Headers};
 
 use crate::fields::name_of;
 use crate::mask::{Audience, MASK, clean, cut, mask, mask_query};
@@ -40,7 +40,7 @@ pub struct RevealedCall {
 /// Makes a call readable. This must not leave the node.
 #[must_use]
 pub fn reveal(exchange: &Exchange, credentials: Credentials) -> RevealedCall {
-    let headers = |fields: &[Header]| {
+    let headers = |fields: &Headers| {
         let shown = fields.iter().map(|field| shown(field, credentials));
         shown.take(HEADERS_MAX).collect::<Vec<_>>()
     };
@@ -94,12 +94,12 @@ fn masked_target(target: &str) -> String {
     }
 }
 
-fn shown(field: &Header, credentials: Credentials) -> (String, String) {
-    let name = name_of(&field.name).unwrap_or_else(|| clean(&field.name, VALUE_BYTES_MAX));
+fn shown((name, value): (&[u8], &[u8]), credentials: Credentials) -> (String, String) {
+    let name = name_of(name).unwrap_or_else(|| clean(name, VALUE_BYTES_MAX));
     let value = match credentials {
-        Credentials::Shown => clean(&field.value, VALUE_BYTES_MAX),
-        Credentials::Masked if policy::is_secret_header(&name) => masked_secret(&name, &field.value),
-        Credentials::Masked => cut(mask(&field.value, Audience::Local).chars(), VALUE_BYTES_MAX),
+        Credentials::Shown => clean(value, VALUE_BYTES_MAX),
+        Credentials::Masked if policy::is_secret_header(&name) => masked_secret(&name, value),
+        Credentials::Masked => cut(mask(value, Audience::Local).chars(), VALUE_BYTES_MAX),
     };
     (name, value)
 }

@@ -7,20 +7,14 @@ use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use protocol::body::{BodyReader, End};
-use protocol::{Counters, Header, Limits};
+use protocol::{Counters, Headers, Limits};
 
-fn headers(fields: &[(&str, &str)]) -> Vec<Header> {
-    fields
-        .iter()
-        .map(|&(name, value)| Header {
-            name: name.to_owned().into(),
-            value: value.to_owned().into(),
-        })
-        .collect()
+fn headers(fields: &[(&str, &str)]) -> Headers {
+    fields.iter().copied().collect()
 }
 
 /// Reads `content` as the body of a request.
-fn read(headers: &[Header], content: &[u8], limits: &Limits) -> u64 {
+fn read(headers: &Headers, content: &[u8], limits: &Limits) -> u64 {
     let mut counters = Counters::default();
     let mut reader = BodyReader::request(b"POST", headers, limits);
     for piece in content.chunks(4096) {
@@ -114,7 +108,7 @@ fn bodies(criterion: &mut Criterion) {
         target: "/".into(),
         authority: None,
         version: protocol::Version::Http11,
-        headers: Vec::new(),
+        headers: Headers::new(),
         headers_unknown: 0,
         head_bytes: 0,
         body: protocol::Body::default(),

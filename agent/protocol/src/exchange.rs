@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use crate::{Application, Messages};
+use crate::{Application, Headers, Messages};
 
 /// A point in time on the source's own clock, nanoseconds. Only differences are used inside this crate.
 pub type Nanos = u64;
@@ -61,15 +61,6 @@ impl Flags {
     }
 }
 
-/// A header field as received: name in its original case, value without surrounding white space.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Header {
-    /// Field name, original case.
-    pub name: Bytes,
-    /// Field value.
-    pub value: Bytes,
-}
-
 /// A message body: how large it was and, up to the caller's limit, what it held. For WebSocket: everything after the handshake.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Body {
@@ -84,7 +75,7 @@ pub struct Body {
     /// Messages inside of it, where the application protocol has any.
     pub messages: Messages,
     /// Trailer fields (chunked coding, HTTP/2, gRPC-Web).
-    pub trailers: Vec<Header>,
+    pub trailers: Headers,
 }
 
 /// What [`Body::captured`] holds (RFC 9110 8.4).
@@ -111,7 +102,7 @@ pub struct Request {
     /// Version.
     pub version: Version,
     /// Header fields in order, without pseudo-header fields.
-    pub headers: Vec<Header>,
+    pub headers: Headers,
     /// Header fields that refer to an HPACK table entry from before the connection was joined: their name, or their value too, is
     /// not known and they are not in `headers`. Pseudo-header fields are counted too.
     pub headers_unknown: u32,
@@ -133,7 +124,7 @@ pub struct Response {
     /// Version.
     pub version: Version,
     /// Header fields in order, without pseudo-header fields.
-    pub headers: Vec<Header>,
+    pub headers: Headers,
     /// As [`Request::headers_unknown`].
     pub headers_unknown: u32,
     /// Bytes of the head on the wire.

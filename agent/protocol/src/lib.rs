@@ -11,6 +11,7 @@ mod content;
 mod counters;
 mod detect;
 mod exchange;
+mod headers;
 pub mod hpack;
 pub mod http1;
 pub mod http2;
@@ -28,6 +29,7 @@ pub use application::{
 pub use connection::{Connection, Over, sender};
 pub use counters::Counters;
 pub use detect::{StartLine, looks_like};
-pub use exchange::{Body, Content, Direction, Exchange, Flags, Header, Nanos, Request, Response, Version};
+pub use exchange::{Body, Content, Direction, Exchange, Flags, Nanos, Request, Response, Version};
+pub use headers::Headers;
 pub use limits::Limits;
 pub use segment::{Boundary, Start, Want};

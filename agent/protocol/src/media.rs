@@ -1,6 +1,6 @@
 //! What a message's `Content-Type` says about how to read it (RFC 9110 8.3).
 
-use crate::Header;
+use crate::Headers;
 
 /// Media types that are read as more than bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -36,7 +36,7 @@ pub(crate) enum Media {
 
 impl Media {
     /// That of a message with these header fields.
-    pub(crate) fn of(headers: &[Header]) -> Self {
+    pub(crate) fn of(headers: &Headers) -> Self {
         content_type(headers).map_or(Self::Other, Self::named)
     }
 
@@ -115,23 +115,8 @@ impl Media {
 }
 
 /// The first value of `Content-Type`. Every message is asked for it.
-pub(crate) fn content_type(headers: &[Header]) -> Option<&[u8]> {
-    const NAME: &[u8; 12] = b"content-type";
-    let named = |header: &&Header| header.name.len() == NAME.len() && header.name.eq_ignore_ascii_case(NAME);
-    headers.iter().find(named).map(|header| &header.value[..])
-}
-
-/// The first value of a field.
-pub(crate) fn field<'a>(headers: &'a [Header], name: &[u8]) -> Option<&'a [u8]> {
-    fields(headers, name).next()
-}
-
-/// The values of a field, in order.
-pub(crate) fn fields<'a>(headers: &'a [Header], name: &[u8]) -> impl Iterator<Item = &'a [u8]> {
-    headers
-        .iter()
-        .filter(move |header| header.name.eq_ignore_ascii_case(name))
-        .map(|header| &header.value[..])
+pub(crate) fn content_type(headers: &Headers) -> Option<&[u8]> {
+    headers.get(b"content-type")
 }
 
 #[cfg(test)]
@@ -168,12 +153,9 @@ mod tests {
             ("grpc", Media::Other),
         ];
         for (value, want) in cases {
-            let header = Header {
-                name: "Content-type".into(),
-                value: value.into(),
-            };
-            assert_eq!(Media::of(&[header]), want, "{value}");
+            let headers = Headers::from([("Content-type", value)]);
+            assert_eq!(Media::of(&headers), want, "{value}");
         }
-        assert_eq!(Media::of(&[]), Media::Other);
+        assert_eq!(Media::of(&Headers::new()), Media::Other);
     }
 }

@@ -3,13 +3,13 @@
 use bytes::Bytes;
 
 use crate::body::{Found, Inspected};
-use crate::{Body, Exchange, Header, Request, Response};
+use crate::{Body, Exchange, Request, Response};
 
 /// What an allocation costs beside its bytes.
 const ALLOCATION: usize = 16;
 
 impl Exchange {
-    /// Bytes of memory behind it. The header fields share one copy of the head, so this does not look at each.
+    /// Bytes of memory behind it.
     pub(crate) fn memory_bytes(&self) -> usize {
         self.request.memory_bytes() + self.response.as_ref().map_or(0, Response::memory_bytes)
     }
@@ -17,19 +17,20 @@ impl Exchange {
 
 impl Request {
     fn memory_bytes(&self) -> usize {
-        head(self.head_bytes, &self.headers) + self.body.memory_bytes()
+        let start = text(Some(&self.method)) + text(Some(&self.target)) + text(self.authority.as_ref());
+        start + self.headers.memory_bytes() + self.body.memory_bytes()
     }
 }
 
 impl Response {
     fn memory_bytes(&self) -> usize {
-        head(self.head_bytes, &self.headers) + self.body.memory_bytes()
+        self.headers.memory_bytes() + self.body.memory_bytes()
     }
 }
 
 impl Body {
     fn memory_bytes(&self) -> usize {
-        self.captured.len() + headers(&self.trailers)
+        self.captured.len() + self.trailers.memory_bytes()
     }
 }
 
@@ -45,17 +46,6 @@ impl Inspected {
         };
         size_of::<Found>() + found
     }
-}
-
-/// A head of `bytes` on the wire.
-pub(crate) fn head(bytes: u64, headers: &[Header]) -> usize {
-    usize::try_from(bytes).unwrap_or(usize::MAX) + size_of_val(headers)
-}
-
-/// Header fields without a head around them.
-pub(crate) fn headers(headers: &[Header]) -> usize {
-    let text = |header: &Header| header.name.len() + header.value.len();
-    size_of_val(headers) + headers.iter().map(text).sum::<usize>()
 }
 
 /// A text that may be missing.

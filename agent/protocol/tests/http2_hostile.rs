@@ -347,7 +347,7 @@ fn references_in_pieces() {
             .request
             .headers
             .iter()
-            .map(|header| header.name.len() + header.value.len() + 32)
+            .map(|(name, value)| name.len() + value.len() + 32)
             .sum();
         assert!(bytes <= limits.header_list_bytes && exchange.request.headers.len() == 16);
         assert_eq!(exchange.request.target, "/bomb");

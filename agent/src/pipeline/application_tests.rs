@@ -191,14 +191,8 @@ fn no_secret_leaves_through_an_application() {
         exchange.request.version = protocol::Version::Http2;
         exchange.request.authority = Some(bytes(8));
         exchange.request.body.captured = bytes(9);
-        exchange.request.headers.push(protocol::Header {
-            name: "grpc-metadata-bin".into(),
-            value: bytes(10),
-        });
-        exchange.request.body.trailers.push(protocol::Header {
-            name: "grpc-message".into(),
-            value: bytes(11),
-        });
+        exchange.request.headers.push(b"grpc-metadata-bin", &bytes(10));
+        exchange.request.body.trailers.push(b"grpc-message", &bytes(11));
         pipeline.take(&call(exchange, Side::Server, Arc::clone(&stock), None), EPOCH_US);
     }
     let payload = pipeline.take_payload();

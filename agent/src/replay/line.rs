@@ -2,7 +2,7 @@
 
 use catalog::Recorded;
 use detect::{Field, RedactedCall};
-use protocol::{Application, Exchange, Header, Messages, Response};
+use protocol::{Application, Exchange, Headers, Messages, Response};
 
 use super::known::Known;
 use super::parts::{Fixed, Parts};
@@ -174,8 +174,8 @@ fn comma(out: &mut Vec<u8>, at: usize) {
     }
 }
 
-fn headers(out: &mut Vec<u8>, fields: &[Header]) {
-    pairs(out, fields.iter().map(|field| (&*field.name, &*field.value)));
+fn headers(out: &mut Vec<u8>, fields: &Headers) {
+    pairs(out, fields.iter());
 }
 
 fn redacted_headers(out: &mut Vec<u8>, fields: &[Field]) {

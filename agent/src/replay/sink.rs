@@ -9,7 +9,7 @@ use catalog::{ApiKey, Observation, Side, path_of_target};
 use detect::{Hosts, Redactor};
 use foldhash::{HashMap, HashMapExt};
 use policy::CapturePolicy;
-use protocol::{Exchange, Header, Request};
+use protocol::{Exchange, Request};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::endpoints::{Endpoints, NO_ENDPOINT};
@@ -219,13 +219,6 @@ fn spelling(request: &Request) -> Option<&[u8]> {
             .filter(|text| !text.is_empty())
             .map(|text| &**text);
     }
-    let mut fields = request.headers.iter().filter(|header| is_host(header));
-    match (fields.next(), fields.next()) {
-        (Some(field), None) => Some(&field.value),
-        _ => None,
-    }
-}
-
-fn is_host(header: &Header) -> bool {
-    header.name.len() == 4 && header.name.eq_ignore_ascii_case(b"host")
+    let mut fields = request.headers.all(b"host");
+    fields.next().filter(|_| fields.next().is_none())
 }

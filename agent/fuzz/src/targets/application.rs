@@ -5,7 +5,7 @@ use detect::{Credentials, OPERATION_BYTES_MAX, Redactor, reveal};
 use policy::CapturePolicy;
 use protocol::body::{BodyReader, End};
 use protocol::{
-    Application, Counters, Exchange, Flags, Header, Limits, Request, Response, Version, classify,
+    Application, Counters, Exchange, Flags, Headers, Limits, Request, Response, Version, classify,
 };
 
 use crate::input::Input;
@@ -16,13 +16,6 @@ struct Said<'a> {
     body: &'a [u8],
 }
 
-fn header(name: &'static str, value: &'static str) -> Header {
-    Header {
-        name: Bytes::from_static(name.as_bytes()),
-        value: Bytes::from_static(value.as_bytes()),
-    }
-}
-
 /// The exchange, with its bodies read in pieces of at most so many bytes.
 fn exchange(target: &'static str, asked: &Said<'_>, answered: &Said<'_>, piece: usize) -> Exchange {
     let limits = Limits {
@@ -30,8 +23,8 @@ fn exchange(target: &'static str, asked: &Said<'_>, answered: &Said<'_>, piece: 
         ..Limits::default()
     };
     let mut counters = Counters::default();
-    let request_headers = vec![header("content-type", asked.content_type)];
-    let response_headers = vec![header("content-type", answered.content_type)];
+    let request_headers = Headers::from([("content-type", asked.content_type)]);
+    let response_headers = Headers::from([("content-type", answered.content_type)]);
     let mut reader = BodyReader::request(b"POST", &request_headers, &limits);
     for data in asked.body.chunks(piece) {
         reader.data(data, &mut counters);

@@ -1,8 +1,7 @@
 //! Content of messages: codings, messages inside of it.
 
-use bytes::Bytes;
 use protocol::body::{BodyReader, End, Finished};
-use protocol::{Counters, Header, Limits};
+use protocol::{Counters, Headers, Limits};
 
 use crate::input::Input;
 
@@ -31,16 +30,12 @@ const CODINGS: [&str; 8] = [
 ];
 
 /// The header fields that choose a reader.
-pub fn headers(input: &mut Input<'_>) -> Vec<Header> {
+pub fn headers(input: &mut Input<'_>) -> Headers {
     let kind = input.one_of(&TYPES, "");
     let coding = input.one_of(&CODINGS, "");
     [("content-type", kind), ("content-encoding", coding)]
         .into_iter()
         .filter(|(_, value)| !value.is_empty())
-        .map(|(name, value)| Header {
-            name: Bytes::from_static(name.as_bytes()),
-            value: Bytes::from_static(value.as_bytes()),
-        })
         .collect()
 }
 

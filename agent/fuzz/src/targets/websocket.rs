@@ -1,8 +1,7 @@
 //! Frames of WebSocket, of one direction.
 
-use bytes::Bytes;
 use protocol::websocket::{Extensions, Reader};
-use protocol::{Direction, Header};
+use protocol::{Direction, Headers};
 
 use crate::input::Input;
 
@@ -24,11 +23,8 @@ pub fn run(data: &[u8]) {
     } else {
         Direction::Response
     };
-    let answer = Header {
-        name: Bytes::from_static(b"Sec-WebSocket-Extensions"),
-        value: Bytes::from_static(input.one_of(&EXTENSIONS, "").as_bytes()),
-    };
-    let extensions = Extensions::accepted(&[answer]);
+    let answer = Headers::from([("Sec-WebSocket-Extensions", input.one_of(&EXTENSIONS, ""))]);
+    let extensions = Extensions::accepted(&answer);
     let read = |mut input: Input<'_>, piece: usize, losses: bool| {
         let mut reader = Reader::new(direction, extensions, BODY_BYTES);
         while !input.is_empty() {

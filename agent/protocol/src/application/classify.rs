@@ -4,8 +4,8 @@ use bytes::Bytes;
 
 use super::{graphql, soap};
 use crate::body::{Found, Inspected};
-use crate::media::{Media, field};
-use crate::{Application, Exchange, Header, Limits, Messages, Response, Rpc, SoapCall, Streaming};
+use crate::media::Media;
+use crate::{Application, Exchange, Headers, Limits, Messages, Response, Rpc, SoapCall, Streaming};
 
 /// Longest name that is kept, bytes: names come from strangers, and real ones are far shorter.
 pub(crate) const NAME_BYTES_MAX: usize = 256;
@@ -19,13 +19,13 @@ pub(crate) const NAME_BYTES_MAX: usize = 256;
 /// ```
 /// use protocol::body::{BodyReader, End, Inspected};
 /// use protocol::{
-///     Application, Body, Counters, Exchange, Flags, Header, Limits, Request, Version, classify,
+///     Application, Body, Counters, Exchange, Flags, Headers, Limits, Request, Version, classify,
 /// };
 ///
 /// let content = br#"{"query": "mutation Pay($amount: Int!) { pay(amount: $amount) { id } }"}"#;
 /// let limits = Limits { body_bytes: 16, ..Limits::default() };
 /// let mut counters = Counters::default();
-/// let headers = vec![Header { name: "Content-Type".into(), value: "application/json".into() }];
+/// let headers = Headers::from([("Content-Type", "application/json")]);
 ///
 /// // `decoded_before`, because this content has no coding any more, whatever the header fields say.
 /// let mut reader = BodyReader::request(b"POST", &headers, &limits).decoded_before();
@@ -119,7 +119,7 @@ fn called(
 fn says_soap(exchange: &Exchange, asked: Media) -> bool {
     match asked {
         Media::Soap => true,
-        Media::Xml | Media::Related => field(&exchange.request.headers, b"soapaction").is_some(),
+        Media::Xml | Media::Related => exchange.request.headers.get(b"soapaction").is_some(),
         _ => false,
     }
 }
@@ -208,8 +208,8 @@ fn name(whole: &Bytes, part: &[u8]) -> Bytes {
 
 /// In trailers, or in the header fields of a response that is nothing but them.
 fn grpc_status(response: &Response) -> Option<u32> {
-    let of = |fields: &[Header]| {
-        let value = field(fields, b"grpc-status")?.trim_ascii();
+    let of = |fields: &Headers| {
+        let value = fields.get(b"grpc-status")?.trim_ascii();
         std::str::from_utf8(value).ok()?.parse().ok()
     };
     of(&response.body.trailers).or_else(|| of(&response.headers))

@@ -5,8 +5,8 @@ use bytes::Bytes;
 
 use super::classify::NAME_BYTES_MAX;
 use super::xml::{Part, Reader};
-use crate::media::{content_type, field};
-use crate::{Header, memory};
+use crate::media::content_type;
+use crate::{Headers, memory};
 
 /// What an XML body is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -94,8 +94,8 @@ fn name(name: &[u8]) -> Bytes {
 
 /// `SOAPAction` of 1.1, or the `action` parameter of the content type of 1.2, without quotes; `None` where there is none or
 /// it is empty.
-pub(super) fn action(headers: &[Header]) -> Option<Bytes> {
-    let action = match field(headers, b"soapaction") {
+pub(super) fn action(headers: &Headers) -> Option<Bytes> {
+    let action = match headers.get(b"soapaction") {
         Some(action) => unquoted(action),
         None => parameter(content_type(headers)?, b"action")?,
     };
@@ -219,13 +219,7 @@ mod tests {
     #[test]
     fn actions() {
         let action = |fields: &[(&str, &str)]| {
-            let headers: Vec<_> = fields
-                .iter()
-                .map(|&(name, value)| Header {
-                    name: name.to_owned().into(),
-                    value: value.to_owned().into(),
-                })
-                .collect();
+            let headers = fields.iter().copied().collect();
             action(&headers).map(|action| String::from_utf8(action.to_vec()).unwrap())
         };
         let some = |text: &str| Some(text.to_owned());

@@ -2,9 +2,9 @@
 //! (<https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md>, "Length-Prefixed-Message"). In gRPC-Web the trailers
 //! follow as a last frame with the highest flag set (PROTOCOL-WEB.md). Lengths are believed, not reserved.
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 
-use crate::{Counters, Header, Limits, Messages};
+use crate::{Counters, Headers, Limits, Messages};
 
 /// Compressed, as `grpc-encoding` says.
 const COMPRESSED: u8 = 1;
@@ -176,9 +176,9 @@ impl Grpc {
     }
 
     /// The messages, and the trailers of gRPC-Web. `cut`: the body did not come to its end.
-    pub(super) fn finish(mut self, cut: bool) -> (Messages, Vec<Header>) {
+    pub(super) fn finish(mut self, cut: bool) -> (Messages, Headers) {
         self.messages.partial |= cut || self.open.is_some() || self.prefix_len > 0;
-        (self.messages, fields(&self.trailers.freeze()))
+        (self.messages, fields(&self.trailers))
     }
 }
 
@@ -190,20 +190,14 @@ enum Begun {
 }
 
 /// Fields of a frame of trailers: lines as in HTTP/1, without an empty one at the end.
-fn fields(block: &Bytes) -> Vec<Header> {
+fn fields(block: &[u8]) -> Headers {
     block
         .split(|&byte| byte == b'\n')
         .filter_map(|line| {
             let colon = memchr::memchr(b':', line)?;
             let (name, value) = line.split_at(colon);
-            let part = |part: &[u8]| match part.trim_ascii() {
-                [] => Bytes::new(),
-                part => block.slice_ref(part),
-            };
-            (!name.is_empty()).then(|| Header {
-                name: part(name),
-                value: part(value.get(1..).unwrap_or_default()),
-            })
+            let value = value.get(1..).unwrap_or_default();
+            (!name.is_empty()).then(|| (name.trim_ascii(), value.trim_ascii()))
         })
         .take(Limits::HEADERS_MAX)
         .collect()

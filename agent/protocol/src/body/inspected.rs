@@ -1,6 +1,6 @@
 //! What was recognised in the content of a message.
 
-use crate::Header;
+use crate::Headers;
 use crate::application::recognise::{Answers, Asked, Calls, Message};
 use crate::media::Media;
 
@@ -15,7 +15,7 @@ pub struct Inspected {
 
 impl Inspected {
     /// The media type of the message, which has these header fields.
-    pub(crate) fn media(&self, headers: &[Header]) -> Media {
+    pub(crate) fn media(&self, headers: &Headers) -> Media {
         self.media.unwrap_or_else(|| Media::of(headers))
     }
 }

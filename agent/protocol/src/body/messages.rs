@@ -4,7 +4,7 @@ use super::base64::{Base64, Decoded};
 use super::grpc::{Dialect, Grpc};
 use super::sse::Events;
 use crate::media::Media;
-use crate::{Counters, Direction, Header, Limits, Messages};
+use crate::{Counters, Direction, Headers, Limits, Messages};
 
 /// Counts the messages of one body.
 #[derive(Debug)]
@@ -72,17 +72,17 @@ impl Reader {
     }
 
     /// The messages, and trailers that were among them. `cut`: the body did not come to its end.
-    pub(super) fn finish(self, cut: bool) -> (Messages, Vec<Header>) {
+    pub(super) fn finish(self, cut: bool) -> (Messages, Headers) {
         match self {
             Self::Grpc(grpc) => grpc.finish(cut),
             Self::GrpcText(base64, grpc) => grpc.finish(cut || base64.inside()),
-            Self::Events(events) => (events.finish(cut), Vec::new()),
+            Self::Events(events) => (events.finish(cut), Headers::new()),
             Self::Unreadable(bytes) => {
                 let messages = Messages {
                     partial: cut || bytes > 0,
                     ..Messages::default()
                 };
-                (messages, Vec::new())
+                (messages, Headers::new())
             }
         }
     }

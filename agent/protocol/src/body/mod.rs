@@ -20,7 +20,7 @@ pub use inspected::Inspected;
 
 use crate::content::{Codings, Flow};
 use crate::media::Media;
-use crate::{Body, Content, Counters, Direction, Header, Limits, Request};
+use crate::{Body, Content, Counters, Direction, Headers, Limits, Request};
 use coded::{Behind, Coded};
 use inspect::{FirstByte, Inspect};
 
@@ -97,7 +97,7 @@ struct Inspection {
 impl BodyReader {
     /// Reader of the body of a request with this method, which is empty where it is not known, and these header fields.
     #[must_use]
-    pub fn request(method: &[u8], headers: &[Header], limits: &Limits) -> Self {
+    pub fn request(method: &[u8], headers: &Headers, limits: &Limits) -> Self {
         let media = Media::of(headers);
         let inspect = Inspect::request(method, media);
         Self::new(Direction::Request, media, inspect, headers, limits)
@@ -109,7 +109,7 @@ impl BodyReader {
     pub fn response(
         request: &Request,
         inspected: Option<&Inspected>,
-        headers: &[Header],
+        headers: &Headers,
         limits: &Limits,
     ) -> Self {
         let media = Media::of(headers);
@@ -121,7 +121,7 @@ impl BodyReader {
         direction: Direction,
         media: Media,
         inspect: Option<Inspect>,
-        headers: &[Header],
+        headers: &Headers,
         limits: &Limits,
     ) -> Self {
         let capture = limits.body_bytes;

@@ -9,7 +9,7 @@ use super::{Connection, Over, Phase};
 use crate::http1::Behind;
 use crate::http2;
 use crate::websocket::Session;
-use crate::{Direction, Header};
+use crate::{Direction, Headers};
 
 /// `HTTP2-Settings` is sent without padding (RFC 7540 3.2.1); some pad nevertheless.
 const SETTINGS: GeneralPurpose = GeneralPurpose::new(
@@ -57,11 +57,10 @@ impl Connection {
 }
 
 /// Payload of the SETTINGS frame that the request stands for (RFC 7540 3.2.1); empty if there is none.
-fn settings(headers: &[Header]) -> Vec<u8> {
+fn settings(headers: &Headers) -> Vec<u8> {
     headers
-        .iter()
-        .find(|header| header.name.eq_ignore_ascii_case(b"http2-settings"))
-        .and_then(|header| SETTINGS.decode(&header.value).ok())
+        .get(b"http2-settings")
+        .and_then(|value| SETTINGS.decode(value).ok())
         .unwrap_or_default()
 }
 
@@ -82,12 +81,9 @@ mod tests {
             (b"a b", b""),
         ];
         for (value, want) in cases {
-            let header = Header {
-                name: Bytes::from_static(b"http2-settings"),
-                value: Bytes::copy_from_slice(value),
-            };
-            assert_eq!(settings(&[header]), *want, "{}", value.escape_ascii());
+            let headers = Headers::from([("http2-settings", value)]);
+            assert_eq!(settings(&headers), *want, "{}", value.escape_ascii());
         }
-        assert_eq!(settings(&[]), b"");
+        assert_eq!(settings(&Headers::new()), b"");
     }
 }

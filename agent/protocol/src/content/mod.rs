@@ -15,8 +15,7 @@ mod zstd;
 
 pub(crate) use decoder::{Decoder, Flow, Outcome};
 
-use crate::Header;
-use crate::media::fields;
+use crate::Headers;
 
 /// Codings that are taken off one body, at most: real ones have one, and two where a proxy compresses what is compressed.
 const CODINGS_MAX: usize = 3;
@@ -48,9 +47,9 @@ pub(crate) enum Codings {
 
 impl Codings {
     /// Those of a message with these header fields.
-    pub(crate) fn of(headers: &[Header]) -> Self {
+    pub(crate) fn of(headers: &Headers) -> Self {
         let mut known = Vec::new();
-        for value in fields(headers, b"content-encoding") {
+        for value in headers.all(b"content-encoding") {
             for name in value.split(|&byte| byte == b',').map(<[u8]>::trim_ascii) {
                 let coding = match name {
                     b"" => continue,

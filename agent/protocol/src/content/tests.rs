@@ -8,7 +8,7 @@ use proptest::prelude::*;
 
 use super::decoder::BLOCK;
 use super::{Codings, Decoder, Flow, Outcome};
-use crate::{Header, Limits};
+use crate::{Headers, Limits};
 
 fn gzip(data: &[u8]) -> Vec<u8> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
@@ -68,10 +68,7 @@ const ENCODERS: [Encoder; 5] = [
 ];
 
 fn codings(value: &str) -> Codings {
-    Codings::of(&[Header {
-        name: "content-encoding".into(),
-        value: value.to_owned().into(),
-    }])
+    Codings::of(&Headers::from([("content-encoding", value)]))
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -161,10 +158,7 @@ fn chains_are_taken_off_in_reverse() {
         let decoded = decode(name, &body);
         assert!(decoded.bytes == plain && decoded.complete, "{name}");
     }
-    let two = ["gzip", "br"].map(|value| Header {
-        name: "Content-Encoding".into(),
-        value: value.into(),
-    });
+    let two = Headers::from(["gzip", "br"].map(|value| ("Content-Encoding", value)));
     assert_eq!(Codings::of(&two), codings("gzip, br"));
 }
 
@@ -183,7 +177,7 @@ fn what_is_no_coding() {
     ] {
         assert_eq!(codings(name), Codings::Unknown, "{name}");
     }
-    assert_eq!(Codings::of(&[]), Codings::None);
+    assert_eq!(Codings::of(&Headers::new()), Codings::None);
 }
 
 #[test]

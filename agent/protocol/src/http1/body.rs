@@ -4,7 +4,7 @@ use super::chunked::{Chunked, Part};
 use super::framing::Framing;
 use super::head::trailers;
 use crate::body::{BodyReader, End, Finished};
-use crate::{Counters, Header, Limits, memory};
+use crate::{Counters, Headers, Limits};
 
 /// A body that has begun.
 #[derive(Debug)]
@@ -12,7 +12,7 @@ pub(super) struct FramedBody {
     framing: Framed,
     wire: u64,
     content: BodyReader,
-    trailers: Vec<Header>,
+    trailers: Headers,
     /// Its end was seen.
     complete: bool,
 }
@@ -64,7 +64,7 @@ impl FramedBody {
             framing,
             wire: 0,
             content: content(),
-            trailers: Vec::new(),
+            trailers: Headers::new(),
             complete: false,
         })
     }
@@ -185,7 +185,7 @@ impl FramedBody {
             Framed::Chunked(chunked) => chunked.memory_bytes(),
             Framed::Length(_) | Framed::Close | Framed::Unknown => 0,
         };
-        framing + self.content.memory_bytes() + memory::headers(&self.trailers)
+        framing + self.content.memory_bytes() + self.trailers.memory_bytes()
     }
 
     /// Bytes on the wire so far.
@@ -194,7 +194,7 @@ impl FramedBody {
     }
 
     /// The body as far as it was read.
-    pub(super) fn finish(mut self, counters: &mut Counters) -> Finished {
+    pub(super) fn finish(self, counters: &mut Counters) -> Finished {
         let end = if self.complete || self.ends_with_connection() {
             End::Complete
         } else {
@@ -203,7 +203,7 @@ impl FramedBody {
         let mut finished = self.content.finish(end, counters);
         finished.body.wire_bytes = self.wire;
         // Trailers inside the content (gRPC-Web) come before those around it.
-        finished.body.trailers.append(&mut self.trailers);
+        finished.body.trailers.extend(&self.trailers);
         finished
     }
 }

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use crate::{Counters, Header, Version};
+use crate::{Counters, Headers, Version};
 
 /// How the length of a body is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,16 +61,18 @@ pub(super) struct Facts {
 }
 
 impl Facts {
-    pub(super) fn of(headers: &[Header]) -> Self {
+    pub(super) fn of(headers: &Headers) -> Self {
         let mut facts = Self {
             length: ContentLength::Absent,
             coding: Coding::Absent,
             connection_upgrade: false,
             upgrade: None,
         };
-        for Header { name, value } in headers {
+        for (name, value) in headers {
             match name.len() {
-                7 if name.eq_ignore_ascii_case(b"upgrade") => facts.upgrade = Some(value.clone()),
+                7 if name.eq_ignore_ascii_case(b"upgrade") => {
+                    facts.upgrade = Some(Bytes::copy_from_slice(value))
+                }
                 10 if name.eq_ignore_ascii_case(b"connection") => {
                     facts.connection_upgrade |=
                         tokens(value).any(|token| token.eq_ignore_ascii_case(b"upgrade"));

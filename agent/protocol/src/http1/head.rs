@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use super::lenient;
 use crate::detect::{Line, METHOD_BYTES_MAX, plausible_target};
-use crate::{Header, Limits, Version};
+use crate::{Headers, Limits, Version};
 
 /// Head of a request.
 #[derive(Debug, PartialEq, Eq)]
@@ -15,7 +15,7 @@ pub(super) struct RequestHead {
     pub(super) method: Bytes,
     pub(super) target: Bytes,
     pub(super) version: Version,
-    pub(super) headers: Vec<Header>,
+    pub(super) headers: Headers,
 }
 
 /// Head of a response.
@@ -23,7 +23,7 @@ pub(super) struct RequestHead {
 pub(super) struct ResponseHead {
     pub(super) status: u16,
     pub(super) version: Version,
-    pub(super) headers: Vec<Header>,
+    pub(super) headers: Headers,
 }
 
 /// Why a complete head is none.
@@ -71,12 +71,11 @@ impl Head for RequestHead {
                 if method.len() > METHOD_BYTES_MAX || plausible_target(target.as_bytes(), true) == Line::Bad {
                     return Parsed::Bad(Bad::StartLine);
                 }
-                let raw = Raw::new(data, len);
                 let head = Self {
-                    method: raw.part(method.as_bytes()),
-                    target: raw.part(target.as_bytes()),
+                    method: method_of(method.as_bytes()),
+                    target: Bytes::copy_from_slice(target.as_bytes()),
                     version: version_of(version),
-                    headers: raw.headers(request.headers),
+                    headers: headers_of(data, request.headers),
                 };
                 Parsed::Complete {
                     head,
@@ -111,11 +110,10 @@ impl Head for ResponseHead {
                 if len > limits.head_bytes {
                     return Parsed::Bad(Bad::TooLarge);
                 }
-                let raw = Raw::new(data, len);
                 let head = Self {
                     status,
                     version: version_of(version),
-                    headers: raw.headers(response.headers),
+                    headers: headers_of(data, response.headers),
                 };
                 Parsed::Complete {
                     head,
@@ -163,45 +161,31 @@ fn leniently<T>(data: &[u8], limits: &Limits, parse: fn(&[u8], &Limits) -> Resul
     }
 }
 
-/// One copy of a head; its parts are slices of it.
-struct Raw<'a> {
-    data: &'a [u8],
-    copy: Bytes,
+/// The fields, which lie in `data`.
+fn headers_of<'a>(data: &'a [u8], fields: &[httparse::Header<'a>]) -> Headers {
+    let parts = |field: &httparse::Header<'a>| (field.name.as_bytes(), field.value);
+    Headers::within(data, fields.iter().map(parts))
 }
 
-impl<'a> Raw<'a> {
-    fn new(data: &'a [u8], len: usize) -> Self {
-        Self {
-            data,
-            copy: Bytes::copy_from_slice(data.get(..len).unwrap_or_default()),
-        }
-    }
-
-    /// `part` is a part of `data`; the same part of the copy.
-    fn part(&self, part: &[u8]) -> Bytes {
-        let from = (part.as_ptr() as usize).wrapping_sub(self.data.as_ptr() as usize);
-        match from.checked_add(part.len()) {
-            Some(to) if !part.is_empty() && to <= self.copy.len() => self.copy.slice(from..to),
-            _ => Bytes::copy_from_slice(part),
-        }
-    }
-
-    fn headers(&self, headers: &[httparse::Header<'_>]) -> Vec<Header> {
-        headers
-            .iter()
-            .map(|header| Header {
-                name: self.part(header.name.as_bytes()),
-                value: self.part(header.value),
-            })
-            .collect()
-    }
+/// The method as sent; usual ones cost nothing.
+pub(super) fn method_of(method: &[u8]) -> Bytes {
+    let usual = METHODS.iter().find(|usual| **usual == method);
+    usual.map_or_else(
+        || Bytes::copy_from_slice(method),
+        |usual| Bytes::from_static(usual),
+    )
 }
+
+/// Those of RFC 9110 9.3 and RFC 5789.
+pub(super) const METHODS: [&[u8]; 9] = [
+    b"GET", b"POST", b"PUT", b"PATCH", b"DELETE", b"HEAD", b"OPTIONS", b"CONNECT", b"TRACE",
+];
 
 /// Reads a trailer section: fields and an empty line.
-pub(super) fn trailers(data: &[u8], limits: &Limits) -> Option<Vec<Header>> {
+pub(super) fn trailers(data: &[u8], limits: &Limits) -> Option<Headers> {
     let mut table = [httparse::EMPTY_HEADER; Limits::HEADERS_MAX];
     match httparse::parse_headers(data, within(&mut table, limits)) {
-        Ok(httparse::Status::Complete((len, headers))) => Some(Raw::new(data, len).headers(headers)),
+        Ok(httparse::Status::Complete((_, fields))) => Some(headers_of(data, fields)),
         _ => None,
     }
 }

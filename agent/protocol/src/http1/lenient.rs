@@ -3,9 +3,9 @@
 
 use bytes::Bytes;
 
-use super::head::{Bad, RequestHead, ResponseHead};
+use super::head::{Bad, RequestHead, ResponseHead, method_of};
 use crate::detect::{Line, is_token, request_line, status_line};
-use crate::{Header, Limits, Version};
+use crate::{Headers, Limits, Version};
 
 /// `data` is one head, its empty line included.
 pub(super) fn request(data: &[u8], limits: &Limits) -> Result<RequestHead, Bad> {
@@ -19,7 +19,7 @@ pub(super) fn request(data: &[u8], limits: &Limits) -> Result<RequestHead, Bad> 
         return Err(Bad::StartLine);
     };
     Ok(RequestHead {
-        method: Bytes::copy_from_slice(method),
+        method: method_of(method),
         target: Bytes::copy_from_slice(target),
         version: if version == b"HTTP/1.0" {
             Version::Http10
@@ -68,7 +68,7 @@ fn fields<'a>(
     lines: impl Iterator<Item = &'a [u8]>,
     limits: &Limits,
     on_bad: OnBadLine,
-) -> Result<Vec<Header>, Bad> {
+) -> Result<Headers, Bad> {
     let mut fields: Vec<(&[u8], Vec<u8>)> = Vec::new();
     for line in lines.take_while(|line| !line.is_empty()) {
         let folded = matches!(line.first(), Some(b' ' | b'\t'));
@@ -86,11 +86,7 @@ fn fields<'a>(
             return Err(Bad::TooManyFields);
         }
     }
-    let header = |(name, value)| Header {
-        name: Bytes::copy_from_slice(name),
-        value: Bytes::from(value),
-    };
-    Ok(fields.into_iter().map(header).collect())
+    Ok(fields.into_iter().collect())
 }
 
 fn field(line: &[u8]) -> Option<(&[u8], &[u8])> {

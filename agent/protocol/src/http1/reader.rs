@@ -8,7 +8,7 @@ use super::body::FramedBody;
 use super::head::{Bad, Head, Parsed, ResponseHead, end_of_head};
 use crate::Boundary;
 use crate::detect::Line;
-use crate::{Flags, Limits, Nanos, memory};
+use crate::{Flags, Limits, Nanos};
 
 /// State of one direction.
 #[derive(Debug)]
@@ -315,10 +315,7 @@ impl Reader {
     pub(super) fn memory_bytes(&self) -> usize {
         let state = match &self.state {
             State::Head(partial) | State::Proxy(partial) => size_of::<Partial>() + partial.buffer.capacity(),
-            State::Waiting(received) => {
-                let head_bytes = received.end.saturating_sub(received.begin.offset);
-                size_of::<Received>() + memory::head(head_bytes, &received.head.headers)
-            }
+            State::Waiting(received) => size_of::<Received>() + received.head.headers.memory_bytes(),
             State::Body(body) => body.memory_bytes(),
             State::Between | State::Lost | State::Over => 0,
         };

@@ -5,7 +5,7 @@ use super::call::Loss;
 use super::connection::{Connection, ProtocolHint};
 use super::feed::{Place, Step};
 use super::framing::{Asked, Facts, Framing};
-use super::head::{Bad, RequestHead};
+use super::head::{Bad, METHODS, RequestHead};
 use super::proxy::{self, Found};
 use super::reader::{Begin, HeadStep, Partial, State};
 use crate::body::BodyReader;
@@ -236,8 +236,5 @@ impl Connection {
 /// Whether the method is one of RFC 9110 9.3 or RFC 5789. The first bytes of a connection joined late may be the end of a
 /// method that was cut in two (`ET / HTTP/1.1`).
 fn registered(method: &[u8]) -> bool {
-    const METHODS: [&[u8]; 9] = [
-        b"GET", b"HEAD", b"POST", b"PUT", b"DELETE", b"CONNECT", b"OPTIONS", b"TRACE", b"PATCH",
-    ];
     METHODS.contains(&method)
 }

@@ -1,5 +1,7 @@
 //! Making exchanges of streams.
 
+use bytes::Bytes;
+
 use super::connection::Connection;
 use super::reader::State;
 use super::stream::{Half, HalfState, Kind, NO_ERROR, Stream};
@@ -233,23 +235,20 @@ impl Connection {
             flags.insert(Flags::TRUNCATED);
         }
         finished.body.wire_bytes = half.wire;
-        finished.body.trailers.extend(half.trailers);
+        finished.body.trailers.extend(&half.trailers);
         finished
     }
 }
 
 /// The session of a WebSocket that was accepted.
 fn websocket(response: &Response, sending: &Half, answering: &Half) -> Application {
-    let subprotocol = response
-        .headers
-        .iter()
-        .find(|header| header.name.eq_ignore_ascii_case(b"sec-websocket-protocol"));
+    let subprotocol = response.headers.get(b"sec-websocket-protocol");
     let first = [sending, answering]
         .into_iter()
         .filter_map(|half| half.closed.zip(half.content.close_code()))
         .min_by_key(|(time, _)| *time);
     Application::WebSocket(Box::new(WebSocket {
-        subprotocol: subprotocol.map(|header| header.value.clone()),
+        subprotocol: subprotocol.map(Bytes::copy_from_slice),
         close_code: first.map(|(_, code)| code),
     }))
 }

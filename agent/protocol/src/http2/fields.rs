@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use crate::detect::is_token;
 use crate::hpack::Field;
-use crate::{Header, Limits};
+use crate::{Headers, Limits};
 
 /// Fields of a header block, in order.
 #[derive(Debug, Default)]
@@ -15,7 +15,7 @@ pub(super) struct Fields {
     path: Option<Bytes>,
     protocol: Option<Bytes>,
     status: Option<Bytes>,
-    pub(super) headers: Vec<Header>,
+    pub(super) headers: Headers,
     /// Bytes of all, as RFC 9113 6.5.2 counts them.
     pub(super) list_bytes: usize,
     /// Fields of which the name, or the value too, is unknown.
@@ -34,7 +34,7 @@ pub(super) struct RequestHead {
     pub(super) authority: Option<Bytes>,
     /// `:protocol` of an extended CONNECT (RFC 8441).
     pub(super) protocol: Option<Bytes>,
-    pub(super) headers: Vec<Header>,
+    pub(super) headers: Headers,
     pub(super) unknown: u32,
 }
 
@@ -61,9 +61,9 @@ impl Fields {
         if name.first() != Some(&b':') {
             self.odd |= is_odd(&name, &value);
             if self.headers.is_empty() {
-                self.headers.reserve(FIELDS_USUAL);
+                self.headers = Headers::with_capacity(FIELDS_USUAL, TEXT_BYTES_USUAL);
             }
-            self.headers.push(Header { name, value });
+            self.headers.push(&name, &value);
             return;
         }
         let place = match &name[..] {
@@ -184,6 +184,8 @@ impl Fields {
 
 /// Room for the fields of a usual head.
 const FIELDS_USUAL: usize = 8;
+/// Room for their names and values.
+const TEXT_BYTES_USUAL: usize = 256;
 
 fn is_method(method: &[u8]) -> bool {
     !method.is_empty()

@@ -2,7 +2,7 @@
 
 use super::content::Content;
 use super::fields::RequestHead;
-use crate::{Direction, Flags, Header, Nanos, Request, Response};
+use crate::{Direction, Flags, Headers, Nanos, Request, Response};
 
 /// RST_STREAM's NO_ERROR (RFC 9113 7).
 pub(super) const NO_ERROR: u32 = 0;
@@ -67,7 +67,7 @@ pub(super) struct Half {
     pub(super) given_up: bool,
     /// Bytes of DATA frames.
     pub(super) wire: u64,
-    pub(super) trailers: Vec<Header>,
+    pub(super) trailers: Headers,
     /// How often the direction had lost its place when a frame of this stream was last seen in it.
     pub(super) losses: u32,
     /// When a WebSocket's Close frame came.
@@ -93,7 +93,7 @@ impl Half {
             memory_bytes: 0,
             given_up: false,
             wire: 0,
-            trailers: Vec::new(),
+            trailers: Headers::new(),
             losses,
             closed: None,
         }

@@ -1,6 +1,6 @@
 //! What was negotiated in `Sec-WebSocket-Extensions` (RFC 6455 9.1).
 
-use crate::Header;
+use crate::Headers;
 
 /// Extensions that both sides agreed on, as far as they change how frames are read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -20,12 +20,10 @@ impl Extensions {
 
     /// Those that the header fields of the server's answer accept.
     #[must_use]
-    pub fn accepted(answer: &[Header]) -> Self {
+    pub fn accepted(answer: &Headers) -> Self {
         let mut accepted = Self::default();
-        let fields = answer
-            .iter()
-            .filter(|header| header.name.eq_ignore_ascii_case(b"sec-websocket-extensions"));
-        for extension in fields.flat_map(|header| header.value.split(|&byte| byte == b',')) {
+        let fields = answer.all(b"sec-websocket-extensions");
+        for extension in fields.flat_map(|value| value.split(|&byte| byte == b',')) {
             let name = extension
                 .split(|&byte| byte == b';')
                 .next()
@@ -43,8 +41,6 @@ impl Extensions {
 
 #[cfg(test)]
 mod tests {
-    use bytes::Bytes;
-
     use super::*;
 
     #[test]
@@ -63,14 +59,8 @@ mod tests {
             (&["mux", "permessage-deflate"], true, true),
         ];
         for (values, deflate, unknown) in cases {
-            let mut headers = vec![Header {
-                name: Bytes::from_static(b"Sec-WebSocket-Protocol"),
-                value: Bytes::from_static(b"mux"),
-            }];
-            headers.extend(values.iter().map(|value| Header {
-                name: Bytes::from_static(b"sec-WebSocket-extensions"),
-                value: Bytes::from_static(value.as_bytes()),
-            }));
+            let mut headers = Headers::from([("Sec-WebSocket-Protocol", "mux")]);
+            headers.extend(values.iter().map(|value| ("sec-WebSocket-extensions", value)));
             let want = Extensions {
                 deflate: *deflate,
                 unknown: *unknown,

@@ -7,7 +7,7 @@ use bytes::BytesMut;
 
 use super::Extensions;
 use super::frame::{Frame, HEADER_BYTES_MAX, Opcode, Parsed, parse};
-use crate::{Body, Content, Direction, Messages};
+use crate::{Body, Content, Direction, Headers, Messages};
 
 /// Counts the messages of one direction. The bytes come in order and in any pieces; a frame of any length takes no memory.
 ///
@@ -214,7 +214,7 @@ impl Reader {
             decoded_bytes: self.payload,
             captured: std::mem::take(&mut self.capture.bytes).freeze(),
             content: self.capture.content,
-            trailers: Vec::new(),
+            trailers: Headers::new(),
         }
     }
 

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use super::{Extensions, Reader};
 use crate::Boundary;
 use crate::{
-    Application, Body, Counters, Direction, Exchange, Flags, Header, Limits, Nanos, Want, WebSocket,
+    Application, Body, Counters, Direction, Exchange, Flags, Headers, Limits, Nanos, Want, WebSocket,
 };
 
 /// Reads both directions behind a handshake that succeeded, which is known by the status 101 and `Upgrade: websocket` alone. The
@@ -240,9 +240,6 @@ impl Side {
 }
 
 /// What the server chose (RFC 6455 4.2.2).
-fn subprotocol(headers: &[Header]) -> Option<Bytes> {
-    headers
-        .iter()
-        .find(|header| header.name.eq_ignore_ascii_case(b"sec-websocket-protocol"))
-        .map(|header| header.value.clone())
+fn subprotocol(headers: &Headers) -> Option<Bytes> {
+    headers.get(b"sec-websocket-protocol").map(Bytes::copy_from_slice)
 }

@@ -1,9 +1,7 @@
 //! The content of a message as an archive has it, read as the content of the message on the wire would be.
 
 use protocol::body::{BodyReader, End, Finished};
-use protocol::{Body, Content, Counters, Header};
-
-use super::convert::header;
+use protocol::{Body, Content, Counters, Headers};
 
 const CONTENT_ENCODING: &[u8] = b"content-encoding";
 const CONTENT_TYPE: &[u8] = b"content-type";
@@ -17,28 +15,24 @@ pub(super) struct Archived<'a> {
     /// Bytes on the wire, where the archive says so.
     pub(super) known: Option<u64>,
     /// Fields of the message.
-    pub(super) headers: &'a [Header],
+    pub(super) headers: &'a Headers,
 }
 
 impl Archived<'_> {
     /// Fields that say how to read the content: its type, and its coding only if it is still there.
-    pub(super) fn fields(&self) -> Vec<Header> {
+    pub(super) fn fields(&self) -> Headers {
         let is_coded = self
             .content
             .is_some_and(|content| MAGIC.iter().any(|magic| content.starts_with(magic)));
-        let is = |header: &Header, name: &[u8]| header.name.eq_ignore_ascii_case(name);
-        let wanted =
-            |header: &&Header| is(header, CONTENT_TYPE) || (is_coded && is(header, CONTENT_ENCODING));
-        self.headers.iter().filter(wanted).cloned().collect()
+        let wanted = |(name, _): &(&[u8], &[u8])| {
+            name.eq_ignore_ascii_case(CONTENT_TYPE)
+                || (is_coded && name.eq_ignore_ascii_case(CONTENT_ENCODING))
+        };
+        self.headers.iter().filter(wanted).collect()
     }
 
     /// The body; `reader` is of these `fields`.
-    pub(super) fn read(
-        &self,
-        mut reader: BodyReader,
-        fields: &[Header],
-        counters: &mut Counters,
-    ) -> Finished {
+    pub(super) fn read(&self, mut reader: BodyReader, fields: &Headers, counters: &mut Counters) -> Finished {
         match (self.content, self.known) {
             (Some(content), _) => reader.data(content, counters),
             (None, Some(bytes)) if bytes > 0 => reader.missing(Some(bytes), counters),
@@ -63,7 +57,8 @@ impl Archived<'_> {
     }
 }
 
-fn has_coding(fields: &[Header]) -> bool {
-    header(fields, CONTENT_ENCODING)
+fn has_coding(fields: &Headers) -> bool {
+    fields
+        .get(CONTENT_ENCODING)
         .is_some_and(|coding| !coding.is_empty() && !coding.eq_ignore_ascii_case(b"identity"))
 }

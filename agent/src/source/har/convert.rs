@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use bytes::Bytes;
 use protocol::body::{BodyReader, Inspected};
 use protocol::{
-    Application, Counters, Exchange, Flags, Header, Limits, Request, Response, Version, WebSocket, classify,
+    Application, Counters, Exchange, Flags, Headers, Limits, Request, Response, Version, WebSocket, classify,
 };
 use serde_json::error::Category;
 
@@ -97,7 +97,7 @@ impl Converter {
         })?;
         let request = self.request(&text, raw_request, method, &url, &times);
         let response = match &raw.response {
-            Some(raw_response) => self.response(&text, raw_response, &request.message, &times)?,
+            Some(raw_response) => self.response(raw_response, &request.message, &times)?,
             None => None,
         };
         let exchange = exchange(index, request, response, raw.web_socket, &self.limits);
@@ -175,20 +175,12 @@ impl Converter {
             Some(b'/') => part(text, url.path),
             _ => [b"/", url.path].concat().into(),
         };
-        let mut headers = self.headers(text, &raw.headers, Splits::No);
-        let has_host = headers
-            .iter()
-            .any(|header| header.name.eq_ignore_ascii_case(b"host"));
+        let mut headers = self.headers(&raw.headers, Splits::No);
+        let has_host = headers.get(b"host").is_some();
         let in_authority = matches!(version, Version::Http2 | Version::Http3);
         if !has_host && !in_authority && version != Version::Http10 {
-            let name = Bytes::from_static(b"Host");
-            headers.insert(
-                0,
-                Header {
-                    name,
-                    value: authority.clone(),
-                },
-            );
+            let fields = std::mem::replace(&mut headers, Headers::from([("Host", &authority)]));
+            headers.extend(&fields);
         }
         let method = whole(text, method);
         let content = raw
@@ -233,7 +225,6 @@ impl Converter {
     /// `None` for status 0: the client got no response.
     fn response(
         &mut self,
-        text: &Bytes,
         raw: &RawResponse<'_>,
         request: &Request,
         times: &Times,
@@ -243,7 +234,7 @@ impl Converter {
             Some(number) if (100.0..1000.0).contains(&number) => number as u16,
             Some(number) => return Err(Failure::LeftOut(Reason::BadStatus, number.to_string())),
         };
-        let headers = self.headers(text, &raw.headers, Splits::AtLines);
+        let headers = self.headers(&raw.headers, Splits::AtLines);
         let raw_content = raw.content.as_ref();
         let content = raw_content.and_then(|content| body::of_response(content, &mut self.oddities));
         let unpacked = raw_content.and_then(|content| content.size.count());
@@ -284,14 +275,9 @@ impl Converter {
         }))
     }
 
-    fn headers(
-        &mut self,
-        text: &Bytes,
-        raw: &Bounded<RawPair<'_>, HEADERS_MAX>,
-        splits: Splits,
-    ) -> Vec<Header> {
+    fn headers(&mut self, raw: &Bounded<RawPair<'_>, HEADERS_MAX>, splits: Splits) -> Headers {
         self.oddities.headers_too_many += raw.more;
-        let mut headers = Vec::with_capacity(raw.items.len() + 1);
+        let mut headers = Headers::with_capacity(raw.items.len() + 1, 0);
         for pair in &raw.items {
             let Some(name) = pair.name.as_ref().filter(|name| !name.0.is_empty()) else {
                 continue;
@@ -300,23 +286,17 @@ impl Converter {
             if name.0.first() == Some(&b':') {
                 continue;
             }
-            let name = whole(text, name);
-            let value = pair
-                .value
-                .as_ref()
-                .map_or_else(Bytes::new, |value| whole(text, value));
+            let name = &*name.0;
+            let value = pair.value.as_ref().map_or(&b""[..], |value| &value.0);
             match splits {
                 // Chrome joins fields of one name with line ends.
                 Splits::AtLines if value.contains(&b'\n') => {
-                    for line in value.split(|byte| *byte == b'\n') {
-                        let value = value.slice_ref(line.trim_ascii());
-                        headers.push(Header {
-                            name: name.clone(),
-                            value,
-                        });
-                    }
+                    let mut lines = value.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii);
+                    headers.push(name, lines.next().unwrap_or_default());
+                    // A long name and many lines make no large list.
+                    lines.for_each(|line| headers.push_again(line));
                 }
-                Splits::AtLines | Splits::No => headers.push(Header { name, value }),
+                Splits::AtLines | Splits::No => headers.push(name, value),
             }
         }
         headers
@@ -335,7 +315,8 @@ fn exchange(
         request.message.body.messages = messages.sent;
         let subprotocol = response.as_mut().and_then(|response| {
             response.message.body.messages = messages.received;
-            header(&response.message.headers, b"sec-websocket-protocol")
+            let chosen = response.message.headers.get(b"sec-websocket-protocol");
+            chosen.map(Bytes::copy_from_slice)
         });
         application = Application::WebSocket(Box::new(WebSocket {
             subprotocol,
@@ -390,18 +371,11 @@ fn part(entry: &Bytes, part: &[u8]) -> Bytes {
     }
 }
 
-pub(super) fn header(headers: &[Header], name: &[u8]) -> Option<Bytes> {
-    let found = headers
-        .iter()
-        .find(|header| header.name.eq_ignore_ascii_case(name))?;
-    Some(found.value.clone())
-}
-
 /// Bytes that the head has in HTTP/1.1: what is in the start line beside the version, and the fields. An estimate for HTTP/2 and 3.
-fn head_bytes(start_line: usize, headers: &[Header]) -> u64 {
+fn head_bytes(start_line: usize, headers: &Headers) -> u64 {
     let fields: usize = headers
         .iter()
-        .map(|header| header.name.len() + header.value.len() + b": \r\n".len())
+        .map(|(name, value)| name.len() + value.len() + b": \r\n".len())
         .sum();
     (start_line + b"HTTP/1.1\r\n".len() + fields + b"\r\n".len()) as u64
 }

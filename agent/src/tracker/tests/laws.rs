@@ -67,11 +67,7 @@ fn read(records: &[Record]) -> Desk {
 fn sides(call: &Call) -> (String, Option<String>) {
     let request = String::from_utf8_lossy(&call.exchange.request.target).into_owned();
     let answer = call.exchange.response.as_ref().map(|response| {
-        let name = response
-            .headers
-            .iter()
-            .find(|header| &*header.name == b"X-Name")
-            .map(|header| String::from_utf8_lossy(&header.value).into_owned());
+        let name = response.headers.get(b"X-Name").map(String::from_utf8_lossy);
         format!("/{}", name.unwrap_or_default())
     });
     (request, answer)

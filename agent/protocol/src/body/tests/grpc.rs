@@ -126,10 +126,10 @@ fn missing_bytes() {
     }
 }
 
-fn fields(trailers: &[crate::Header]) -> Vec<String> {
+fn fields(trailers: &crate::Headers) -> Vec<String> {
     trailers
         .iter()
-        .map(|field| format!("{}={}", field.name.escape_ascii(), field.value.escape_ascii()))
+        .map(|(name, value)| format!("{}={}", name.escape_ascii(), value.escape_ascii()))
         .collect()
 }
 

@@ -6,16 +6,10 @@ mod laws;
 mod sse;
 
 use super::{BodyReader, End, Finished};
-use crate::{Body, Counters, Direction, Header, Limits, Request, Version};
+use crate::{Body, Counters, Direction, Headers, Limits, Request, Version};
 
-pub(super) fn headers(fields: &[(&str, &str)]) -> Vec<Header> {
-    fields
-        .iter()
-        .map(|&(name, value)| Header {
-            name: name.to_owned().into(),
-            value: value.to_owned().into(),
-        })
-        .collect()
+pub(super) fn headers(fields: &[(&str, &str)]) -> Headers {
+    fields.iter().copied().collect()
 }
 
 /// A request with these header fields.

@@ -272,12 +272,8 @@ fn body(head: &mut String, framed: &Framed) -> String {
 pub(crate) fn ids(exchange: &Exchange) -> (String, Option<String>) {
     let request = String::from_utf8_lossy(&exchange.request.target[1..]).into_owned();
     let response = exchange.response.as_ref().map(|response| {
-        let header = response
-            .headers
-            .iter()
-            .find(|header| header.name == "X-Id")
-            .unwrap();
-        String::from_utf8_lossy(&header.value).into_owned()
+        let id = response.headers.get(b"X-Id").unwrap();
+        String::from_utf8_lossy(id).into_owned()
     });
     (request, response)
 }

@@ -96,10 +96,10 @@ fn the_parts_of_an_exchange() {
     let [exchange] = played.exchanges.as_slice() else {
         panic!("{:?}", played.lines())
     };
-    let text = |headers: &[crate::Header]| -> Vec<String> {
+    let text = |headers: &crate::Headers| -> Vec<String> {
         headers
             .iter()
-            .map(|h| format!("{}={}", h.name.escape_ascii(), h.value.escape_ascii()))
+            .map(|(name, value)| format!("{}={}", name.escape_ascii(), value.escape_ascii()))
             .collect()
     };
     let (request, response) = (&exchange.request, exchange.response.as_ref().unwrap());

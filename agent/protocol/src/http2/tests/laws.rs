@@ -5,7 +5,7 @@ use proptest::sample::Index;
 
 use super::recorded::{Ask, everything, record, short};
 use super::script::{Item, Played, Sent, line, play};
-use crate::{Body, Direction, Exchange, Flags, Header, Limits, Start};
+use crate::{Body, Direction, Exchange, Flags, Headers, Limits, Start};
 
 fn limits() -> Limits {
     Limits {
@@ -117,15 +117,12 @@ fn length(items: &[Item], wanted: Direction) -> u64 {
     items.iter().filter_map(end).max().unwrap()
 }
 
-fn header<'a>(headers: &'a [Header], name: &str) -> Option<&'a [u8]> {
-    headers
-        .iter()
-        .find(|header| header.name == name)
-        .map(|header| &header.value[..])
+fn header<'a>(headers: &'a Headers, name: &str) -> Option<&'a [u8]> {
+    headers.get(name.as_bytes())
 }
 
 /// Whether fields are some of the others, in their order.
-fn some_of(part: &[Header], whole: &[Header]) -> bool {
+fn some_of(part: &Headers, whole: &Headers) -> bool {
     let mut whole = whole.iter();
     part.iter().all(|field| whole.any(|other| other == field))
 }
@@ -254,7 +251,7 @@ fn long_heads_and_big_bodies() {
             "9 POST /none/4 > 204",
         ]
     );
-    let longest = |headers: &[Header]| headers.iter().map(|header| header.value.len()).max();
+    let longest = |headers: &Headers| headers.iter().map(|(_, value)| value.len()).max();
     assert_eq!(longest(&played.exchanges[0].request.headers), Some(40_000));
     let whole = whole(&items);
     for length in [1000, 1448, 9, 16393] {

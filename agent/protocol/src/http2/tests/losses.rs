@@ -134,7 +134,8 @@ fn the_table_is_unknown_behind_a_gap() {
         played.lines(),
         ["1 GET /a > 200", "3 GET /b ?1 > 200 gap", "5 GET /c > 200"]
     );
-    assert_eq!(played.exchanges[2].request.headers[0].name, "z");
+    let (name, _) = played.exchanges[2].request.headers.iter().next().unwrap();
+    assert_eq!(name, b"z");
 }
 
 /// A stream whose end was lost comes out after `Limits::pending_requests` more requests.
@@ -178,7 +179,8 @@ fn a_late_join_knows_what_came_behind_it() {
             "13 GET /b > 200"
         ]
     );
-    assert_eq!(played.exchanges[2].request.headers[0].value, "v");
+    let (_, value) = played.exchanges[2].request.headers.iter().next().unwrap();
+    assert_eq!(value, b"v");
     assert_eq!(played.counters.responses_without_request, 1);
     assert!(played.connection.is_believed());
 }
