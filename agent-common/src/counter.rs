@@ -42,11 +42,13 @@ pub enum Counter {
     LostRequestsOut,
     /// Lost records that began like a response (events only).
     LostResponses,
+    /// Moved on connections of which no transfer was seen until they closed.
+    Unseen,
 }
 
 impl Counter {
     /// All, in the order of their numbers.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::Captured,
         Self::RingFull,
         Self::Fault,
@@ -66,6 +68,7 @@ impl Counter {
         Self::LostRequestsIn,
         Self::LostRequestsOut,
         Self::LostResponses,
+        Self::Unseen,
     ];
 
     /// Entries of the counter map: events at `2 * n`, bytes at `2 * n + 1`.
@@ -100,6 +103,7 @@ impl Counter {
             Self::LostRequestsIn => "lost_requests_in",
             Self::LostRequestsOut => "lost_requests_out",
             Self::LostResponses => "lost_responses",
+            Self::Unseen => "unseen",
         }
     }
 
@@ -144,6 +148,9 @@ impl Counter {
             Self::LostRequestsIn => "requests among the lost records, at the server's end",
             Self::LostRequestsOut => "requests among the lost records, at the client's end",
             Self::LostResponses => "responses among the lost records, both ends",
+            Self::Unseen => {
+                "connections used in ways only that this provider does not see (io_uring, 32-bit calls): any protocol"
+            }
         }
     }
 }

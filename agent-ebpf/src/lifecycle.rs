@@ -127,14 +127,44 @@ fn closed(socket: Socket<true>, old: i32) {
     // SAFETY: a live map value.
     let state = unsafe { &*state };
     let tcp = socket.as_tcp();
-    if state.flags & flags::ANNOUNCED != 0 && tcp != 0 {
+    if tcp != 0 {
         let fin = matches!(
             old,
             TCP_FIN_WAIT1 | TCP_FIN_WAIT2 | TCP_TIME_WAIT | TCP_LAST_ACK | TCP_CLOSING
         );
-        emit::close(state, &Totals::of(socket, tcp, u32::from(fin)), 0);
+        let totals = Totals::of(socket, tcp, u32::from(fin));
+        if state.flags & flags::ANNOUNCED != 0 {
+            emit::close(state, &totals, 0);
+        } else {
+            unseen(state, &totals);
+        }
     }
     if TRUSTED_SOCKETS.load() == 0 {
         let _ = CONNECTIONS_BY_ADDRESS.remove(socket.0);
     }
+}
+
+/// Counts the bytes of a connection of which no transfer was seen: it was used in ways only that the provider does not see.
+#[inline(always)]
+fn unseen(state: &Connection, totals: &Totals) {
+    let seen = state.turn != 0 || state.tries != 0 || state.mode != mode::UNDECIDED;
+    if seen || state.flags & flags::FRESH == 0 {
+        return;
+    }
+    let [read, written] = totals.end;
+    let arrived = totals.bytes_received.wrapping_sub(u64::from(totals.unread));
+    let bytes = whole(read.wrapping_sub(state.base[Direction::In as usize]), arrived).wrapping_add(whole(
+        written.wrapping_sub(state.base[Direction::Out as usize]),
+        totals.bytes_acked,
+    ));
+    if bytes > 0 {
+        count(Counter::Unseen, bytes);
+    }
+}
+
+/// The number near `near` whose low half is `low`: sequence numbers begin anew after 4 GiB, the socket's own counts may be off by some.
+#[inline(always)]
+fn whole(low: u32, near: u64) -> u64 {
+    let ahead = low.wrapping_sub(near as u32) as i32;
+    near.wrapping_add(ahead as i64 as u64)
 }
