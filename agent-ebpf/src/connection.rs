@@ -9,7 +9,7 @@ use aya_ebpf::{
 };
 
 use crate::{
-    kernel::{OFF_SK_COOKIE, Socket},
+    kernel::{OFF_SK_COOKIE, SOCKET_COOKIE, SOCKET_STORAGE, Socket},
     maps::{CONNECTIONS, CONNECTIONS_BY_ADDRESS},
 };
 
@@ -127,12 +127,20 @@ fn storage(socket: u64, initial: *mut Connection, flags: u64) -> *mut Connection
 /// State of the connection, if it has any.
 #[inline(always)]
 pub fn find<const TRUSTED: bool>(socket: Socket<TRUSTED>) -> Option<*mut Connection> {
-    if TRUSTED {
+    if TRUSTED && SOCKET_STORAGE.load() != 0 {
         let found = storage(socket.0, core::ptr::null_mut(), 0);
         if found.is_null() { None } else { Some(found) }
     } else {
         CONNECTIONS_BY_ADDRESS.get_ptr_mut(socket.0)
     }
+}
+
+/// Gives a connection older than the agent a state. `None` when the kernel has no memory for it.
+///
+/// A function of its own: what it needs of the stack is free again when it is over.
+#[inline(never)]
+pub fn begin<const TRUSTED: bool>(socket: Socket<TRUSTED>) -> Option<*mut Connection> {
+    create(socket, Connection::new(cookie(socket), Role::Unknown, 0))
 }
 
 /// Gives the connection a state. `None` when the kernel has no memory for it.
@@ -141,7 +149,7 @@ pub fn create<const TRUSTED: bool>(
     socket: Socket<TRUSTED>,
     mut state: Connection,
 ) -> Option<*mut Connection> {
-    if TRUSTED {
+    if TRUSTED && SOCKET_STORAGE.load() != 0 {
         let created = storage(socket.0, &raw mut state, u64::from(BPF_SK_STORAGE_GET_F_CREATE));
         if created.is_null() { None } else { Some(created) }
     } else {
@@ -150,15 +158,15 @@ pub fn create<const TRUSTED: bool>(
     }
 }
 
-/// What names the connection to user space: the socket's cookie. Where only an address is known and the kernel has not made a cookie
-/// yet, the address with the top bit set, which cookies never have.
+/// What names the connection to user space: the socket's cookie. Where programs cannot ask for one and the kernel has not made it yet,
+/// the socket's address: in the kernel's half of the address space, whose top bit cookies never have.
 #[inline(always)]
 pub fn cookie<const TRUSTED: bool>(socket: Socket<TRUSTED>) -> u64 {
-    if TRUSTED {
+    if TRUSTED && SOCKET_COOKIE.load() != 0 {
         // SAFETY: the argument is a trusted socket.
         unsafe { bpf_get_socket_cookie(socket.0 as *mut c_void) }
     } else {
         let cookie: u64 = socket.field(OFF_SK_COOKIE.load());
-        if cookie == 0 { socket.0 | 1 << 63 } else { cookie }
+        if cookie == 0 { socket.0 } else { cookie }
     }
 }

@@ -41,9 +41,6 @@ pub struct Piece {
     /// Why less than `length` is captured, as in the record.
     pub reason: u8,
     pub reserved: u8,
-    /// Bytes for which there was no room, of this piece and those that were sent from this memory before it.
-    pub lost: u32,
-    pub reserved2: u32,
 }
 
 /// Writes the header of a record in which nothing is captured yet.
@@ -69,14 +66,15 @@ unsafe fn describe(header: *mut ChunkHeader, piece: &Piece) {
 }
 
 /// What became of a piece.
-#[derive(Clone, Copy)]
-enum Sent {
-    /// There was no room.
-    No,
+#[derive(Clone, Copy, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Sent {
     /// It is on its way.
     Yes,
     /// So it is, and it begins like a response that switches protocols.
     Switching,
+    /// There was no room.
+    No,
 }
 
 /// First twelve bytes of a response that switches protocols (RFC 9110, 15.2.2).
@@ -122,17 +120,69 @@ fn fill<const N: usize>(piece: &Piece) -> Sent {
     sent
 }
 
-/// Sends one piece, or counts it as lost. Not 0 when it begins like a response that switches protocols.
-///
-/// A global function: verified once, by itself, instead of again for each state of each caller. That is why it takes plain memory, and
-/// why the null check that no caller needs is there.
+impl Piece {
+    /// Which way it goes.
+    #[inline(always)]
+    pub const fn direction(&self) -> Direction {
+        if self.direction == Direction::In as u8 {
+            Direction::In
+        } else {
+            Direction::Out
+        }
+    }
+
+    /// The same in five numbers, the only arguments of global functions that the verifiers of all kernels know.
+    #[inline(always)]
+    fn packed(&self) -> [u64; 5] {
+        [
+            self.address,
+            self.cookie,
+            u64::from(self.bytes) << 32 | u64::from(self.length),
+            u64::from(self.offset),
+            u64::from(self.reason) << 16 | u64::from(self.flags) << 8 | u64::from(self.direction),
+        ]
+    }
+
+    #[inline(always)]
+    const fn unpacked([address, cookie, bytes, offset, kind]: [u64; 5]) -> Self {
+        Self {
+            address,
+            cookie,
+            bytes: (bytes >> 32) as u32,
+            length: bytes as u32,
+            offset: offset as u32,
+            direction: kind as u8,
+            flags: (kind >> 8) as u8,
+            reason: (kind >> 16) as u8,
+            reserved: 0,
+        }
+    }
+
+    /// Sends it, or counts it as lost.
+    #[inline(always)]
+    pub fn send(&self) -> Sent {
+        let [address, cookie, bytes, offset, kind] = self.packed();
+        match send_piece(address, cookie, bytes, offset, kind) {
+            sent if sent == Sent::Yes as u32 => Sent::Yes,
+            sent if sent == Sent::Switching as u32 => Sent::Switching,
+            _ => Sent::No,
+        }
+    }
+
+    /// Counts it as one for which there is no room.
+    #[inline(always)]
+    pub fn turn_away(&self) {
+        let [address, _, bytes, _, kind] = self.packed();
+        turn_away(address, bytes, kind);
+    }
+}
+
+/// See [`Piece::send`]; a [`Sent`] as a number. A global function: verified once, by itself, instead of again for each state of each
+/// caller.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn send_piece(piece: *mut Piece) -> u32 {
-    // SAFETY: every caller passes a whole Piece; the verifier checks that.
-    let Some(piece) = (unsafe { piece.as_mut() }) else {
-        return 0;
-    };
+extern "C" fn send_piece(address: u64, cookie: u64, bytes: u64, offset: u64, kind: u64) -> u32 {
+    let piece = &Piece::unpacked([address, cookie, bytes, offset, kind]);
     let sent = match piece.bytes {
         0 => fill::<0>(piece),
         1..256 => fill::<256>(piece),
@@ -141,23 +191,19 @@ pub extern "C" fn send_piece(piece: *mut Piece) -> u32 {
         1024..4096 => fill::<4096>(piece),
         _ => fill::<{ CHUNK_BYTES_MAX + 1 }>(piece),
     };
-    match sent {
-        Sent::No => turn_away(piece),
-        Sent::Yes => 0,
-        Sent::Switching => 1,
+    if sent == Sent::No {
+        turn_away(address, bytes, kind);
     }
+    sent as u32
 }
 
-/// Counts a piece for which there is no room, in itself too, and whether a message began with it. Always 0: global functions return a number.
+/// See [`Piece::turn_away`]; whether a message began with it is counted too. Always 0: global functions return a number. Takes
+/// only what it uses: the compiler would not load the registers of other arguments, which the verifier would refuse.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn turn_away(piece: *mut Piece) -> u32 {
-    // SAFETY: as in `send_piece`.
-    let Some(piece) = (unsafe { piece.as_mut() }) else {
-        return 0;
-    };
+extern "C" fn turn_away(address: u64, bytes: u64, kind: u64) -> u32 {
+    let piece = Piece::unpacked([address, 0, bytes, 0, kind]);
     count(Counter::RingFull, u64::from(piece.length));
-    piece.lost = piece.lost.wrapping_add(piece.length);
     if piece.bytes == 0 {
         return 0;
     }
@@ -179,7 +225,7 @@ pub extern "C" fn turn_away(piece: *mut Piece) -> u32 {
 }
 
 /// What the first bytes at a user address look like: a `Sniff` as a number. There is `room` for more than the `length` bytes
-/// of the transfer, or less: a receive buffer, or the first part of a scattered one. Global, as [`send_piece`].
+/// of the transfer, or less: a receive buffer, or the first part of a scattered one. Global, as `send_piece`.
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn sniff_at(address: u64, room: u64, length: u64) -> u32 {

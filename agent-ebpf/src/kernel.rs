@@ -1,6 +1,7 @@
 //! Access to kernel structures without compile-time headers: the loader looks field offsets up in the running kernel's BTF and
 //! puts them into these read-only globals, which the verifier treats as constants.
 
+use agent_common::Direction;
 use aya_ebpf::{
     Global,
     helpers::{bpf_probe_read_kernel, generated::bpf_skc_to_tcp_sock},
@@ -20,17 +21,34 @@ offsets! {
     OFF_TASK_GROUP_LEADER OFF_TASK_REAL_PARENT OFF_TASK_PID OFF_TASK_TGID OFF_TASK_START OFF_TASK_NSPROXY OFF_NSPROXY_NET
     OFF_TASK_MM OFF_MM_ARG_START OFF_MM_ARG_END OFF_BPRM_FILENAME
     OFF_TASK_FILES OFF_FILES_FDT OFF_FDT_FD OFF_FILE_INODE OFF_INODE_MODE OFF_FILE_PRIVATE OFF_SOCKET_SK
+    OFF_MSG_ITER OFF_ITER_OFFSET OFF_ITER_COUNT OFF_ITER_PARTS
 }
 
 /// The agent's own process.
 #[unsafe(no_mangle)]
 pub static SELF_PID: Global<u32> = Global::new(0);
-/// Not 0 with the provider that has trusted socket pointers.
+/// Not 0 where programs may keep state in the socket (the provider has typed sockets, kernel 5.11 and later). Otherwise state is kept
+/// by the socket's address.
 #[unsafe(no_mangle)]
-pub static TRUSTED_SOCKETS: Global<u32> = Global::new(1);
+pub static SOCKET_STORAGE: Global<u32> = Global::new(1);
+/// Not 0 where programs may ask for a socket's cookie (kernel 5.12 and later).
+#[unsafe(no_mangle)]
+pub static SOCKET_COOKIE: Global<u32> = Global::new(1);
+/// Not 0 where the current task comes as a typed pointer (kernel 5.11 and later).
+#[unsafe(no_mangle)]
+pub static TYPED_TASK: Global<u32> = Global::new(1);
 /// Not 0 where the kernel has the helper `bpf_loop` (5.17 and later).
 #[unsafe(no_mangle)]
 pub static HAS_LOOP: Global<u32> = Global::new(1);
+
+/// Which bits of the first word of `struct iov_iter` are its kind, and the kinds that lie in the process's memory: an array of iovecs,
+/// one run of bytes (no kind has that number before 6.0).
+#[unsafe(no_mangle)]
+pub static ITER_KIND_BITS: Global<u32> = Global::new(0xff);
+#[unsafe(no_mangle)]
+pub static ITER_KIND_VECTOR: Global<u32> = Global::new(u32::MAX);
+#[unsafe(no_mangle)]
+pub static ITER_KIND_FLAT: Global<u32> = Global::new(u32::MAX);
 
 /// `AF_INET`.
 pub const AF_INET: u16 = 2;
@@ -58,6 +76,20 @@ pub fn probed<T: Copy + Default>(base: u64, offset: u32) -> T {
     unsafe { bpf_probe_read_kernel((base + u64::from(offset)) as *const T) }.unwrap_or_default()
 }
 
+/// [`direct`] or [`probed`].
+///
+/// # Safety
+/// As for [`direct`] if `TYPED`.
+#[inline(always)]
+pub unsafe fn load<const TYPED: bool, T: Copy + Default>(base: u64, offset: u32) -> T {
+    if TYPED {
+        // SAFETY: by the caller.
+        unsafe { direct(base, offset) }
+    } else {
+        probed(base, offset)
+    }
+}
+
 /// A socket, trusted (its fields load directly) or a mere address.
 #[derive(Clone, Copy)]
 pub struct Socket<const TRUSTED: bool>(pub u64);
@@ -66,12 +98,8 @@ impl<const TRUSTED: bool> Socket<TRUSTED> {
     /// A field of `struct sock`.
     #[inline(always)]
     pub fn field<T: Copy + Default>(self, offset: u32) -> T {
-        if TRUSTED {
-            // SAFETY: a trusted socket is a pointer to `struct sock`; offsets come from BTF.
-            unsafe { direct(self.0, offset) }
-        } else {
-            probed(self.0, offset)
-        }
+        // SAFETY: a trusted socket is a pointer to `struct sock`; offsets come from BTF.
+        unsafe { load::<TRUSTED, T>(self.0, offset) }
     }
 
     /// True for TCP over IPv4 or IPv6.
@@ -96,15 +124,25 @@ impl<const TRUSTED: bool> Socket<TRUSTED> {
         }
     }
 
+    /// Sequence number after the last byte that the process has read or written. `None` when it is not a full TCP socket.
+    #[inline(always)]
+    pub fn end(self, direction: Direction) -> Option<u32> {
+        let tcp = self.as_tcp();
+        if tcp == 0 {
+            return None;
+        }
+        Some(match direction {
+            Direction::Out => Self::tcp_field(tcp, OFF_TCP_WRITE_SEQ.load()),
+            // The call that reads the last bytes reads the FIN too.
+            Direction::In => self.received(tcp).0,
+        })
+    }
+
     /// A field of `struct tcp_sock`, `tcp` being what [`Self::as_tcp`] gave.
     #[inline(always)]
     pub fn tcp_field<T: Copy + Default>(tcp: u64, offset: u32) -> T {
-        if TRUSTED {
-            // SAFETY: as above; the caller has checked for 0.
-            unsafe { direct(tcp, offset) }
-        } else {
-            probed(tcp, offset)
-        }
+        // SAFETY: as above; the caller has checked for 0.
+        unsafe { load::<TRUSTED, T>(tcp, offset) }
     }
 
     /// Sequence numbers after the last byte that the process has read and after the last one that came. A FIN takes a number and is

@@ -11,7 +11,7 @@ use crate::{
     count::count,
     emit::{self, Totals},
     filter,
-    kernel::{OFF_TCP_COPIED_SEQ, OFF_TCP_WRITE_SEQ, Socket, TRUSTED_SOCKETS, direct},
+    kernel::{OFF_TCP_COPIED_SEQ, OFF_TCP_WRITE_SEQ, SOCKET_STORAGE, Socket, direct},
     maps::{CONNECTIONS_BY_ADDRESS, OWN_PEERS},
     owner,
 };
@@ -49,22 +49,8 @@ pub fn inet_sock_set_state(ctx: BtfTracePointContext) -> i32 {
 }
 
 #[inline(always)]
-fn state_of(socket: Socket<true>) -> Option<*mut Connection> {
-    if TRUSTED_SOCKETS.load() != 0 {
-        connection::find(socket)
-    } else {
-        connection::find(Socket::<false>(socket.0))
-    }
-}
-
-#[inline(always)]
 fn remember(socket: Socket<true>, state: Connection) {
-    let created = if TRUSTED_SOCKETS.load() != 0 {
-        connection::create(socket, state)
-    } else {
-        connection::create(Socket::<false>(socket.0), state)
-    };
-    if created.is_none() {
+    if connection::create(socket, state).is_none() {
         count(Counter::NoState, 0);
     }
 }
@@ -83,7 +69,7 @@ fn established(socket: Socket<true>, role: Role) {
     if tcp == 0 {
         return;
     }
-    if let Some(state) = state_of(socket) {
+    if let Some(state) = connection::find(socket) {
         // SAFETY: a live map value.
         if unsafe { (*state).mode } == mode::OWN {
             // Before the peer can have received anything.
@@ -121,7 +107,7 @@ fn own_peer(socket: Socket<true>) {
 
 #[inline(always)]
 fn closed(socket: Socket<true>, old: i32) {
-    let Some(state) = state_of(socket) else {
+    let Some(state) = connection::find(socket) else {
         return;
     };
     // SAFETY: a live map value.
@@ -139,7 +125,7 @@ fn closed(socket: Socket<true>, old: i32) {
             unseen(state, &totals);
         }
     }
-    if TRUSTED_SOCKETS.load() == 0 {
+    if SOCKET_STORAGE.load() == 0 {
         let _ = CONNECTIONS_BY_ADDRESS.remove(socket.0);
     }
 }

@@ -2,7 +2,7 @@
 //! a connection looks like HTTP.
 //!
 //! Map of the code: `provider` holds one file per way of hooking in, each of which calls `transfer` with the socket, the
-//! direction and the [`place::Place`] of the bytes; `transfer` decides, `emit` builds records in the ring buffer; `lifecycle` follows
+//! direction and the [`place::Place`] of the bytes; `transfer` and `turn` decide, `walk` goes through the bytes, `emit` builds records in the ring buffer; `lifecycle` follows
 //! connections from establishment to close, `process` programs from exec to exit.
 //!
 //! Invariants: no wakeup per event; no per-CPU scratch (it is shared when BPF is preemptible); every byte not sent is counted.
@@ -14,6 +14,7 @@ mod connection;
 mod count;
 mod emit;
 mod filter;
+mod iter;
 mod kernel;
 mod lifecycle;
 mod maps;
@@ -22,6 +23,8 @@ mod place;
 mod process;
 mod provider;
 mod transfer;
+mod turn;
+mod walk;
 
 #[panic_handler]
 fn panic(_: &core::panic::PanicInfo<'_>) -> ! {

@@ -7,7 +7,7 @@ use aya_ebpf::{
     maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf},
 };
 
-use crate::connection::Connection;
+use crate::{connection::Connection, walk::Cursor};
 
 /// Records to the agent. Size set by the loader.
 #[map]
@@ -24,6 +24,10 @@ pub static CONNECTIONS_BY_ADDRESS: LruHashMap<u64, Connection> = LruHashMap::wit
 /// Orders about single connections.
 #[map]
 pub static CONTROL: Array<ControlSlot> = Array::with_max_entries(CONTROL_SLOTS, 0);
+
+/// Transfers of several pieces that are being walked, by thread (`bpf_get_current_pid_tgid`); where `bpf_loop` does not exist.
+#[map]
+pub static WALKS: HashMap<u64, Cursor> = HashMap::with_max_entries(1_024, 0);
 
 /// One entry.
 #[map]

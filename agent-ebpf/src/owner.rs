@@ -3,12 +3,12 @@
 use agent_common::Owner;
 use aya_ebpf::helpers::{
     bpf_get_current_comm, bpf_get_current_pid_tgid, bpf_get_current_uid_gid,
-    generated::{bpf_get_current_cgroup_id, bpf_get_current_task_btf},
+    generated::{bpf_get_current_cgroup_id, bpf_get_current_task, bpf_get_current_task_btf},
 };
 
 use crate::kernel::{
     OFF_NET_INUM, OFF_NSPROXY_NET, OFF_TASK_GROUP_LEADER, OFF_TASK_NSPROXY, OFF_TASK_REAL_PARENT,
-    OFF_TASK_START, OFF_TASK_TGID, SELF_PID, direct,
+    OFF_TASK_START, OFF_TASK_TGID, SELF_PID, TYPED_TASK, load,
 };
 
 /// Process (thread group) id.
@@ -29,35 +29,50 @@ pub fn is_self() -> bool {
 /// `owner` must be valid for writes; it may be uninitialised.
 #[inline(always)]
 pub unsafe fn write(owner: *mut Owner) {
-    // SAFETY: task pointers are trusted, offsets come from BTF, `owner` by the caller.
+    // SAFETY: the current task is a typed pointer where the kernel says so; `owner` by the caller.
     unsafe {
-        let task = bpf_get_current_task_btf() as u64;
-        let leader: u64 = direct(task, OFF_TASK_GROUP_LEADER.load());
-        let parent: u64 = direct(task, OFF_TASK_REAL_PARENT.load());
+        if TYPED_TASK.load() != 0 {
+            describe::<true>(bpf_get_current_task_btf() as u64, owner);
+        } else {
+            describe::<false>(bpf_get_current_task(), owner);
+        }
         (*owner).pid = pid();
+        (*owner).cgroup = bpf_get_current_cgroup_id();
+        (*owner).uid = bpf_get_current_uid_gid() as u32;
+        (*owner).comm = bpf_get_current_comm().unwrap_or([0; 16]);
+    }
+}
+
+/// What stands in the task.
+///
+/// # Safety
+/// `task` must be a typed pointer if `TYPED`, `owner` valid for writes.
+#[inline(always)]
+unsafe fn describe<const TYPED: bool>(task: u64, owner: *mut Owner) {
+    // SAFETY: pointers loaded through typed pointers are typed; offsets come from BTF; the rest by the caller.
+    unsafe {
+        let leader: u64 = load::<TYPED, _>(task, OFF_TASK_GROUP_LEADER.load());
+        let parent: u64 = load::<TYPED, _>(task, OFF_TASK_REAL_PARENT.load());
         (*owner).parent_pid = if parent == 0 {
             0
         } else {
-            direct::<u32>(parent, OFF_TASK_TGID.load())
+            load::<TYPED, u32>(parent, OFF_TASK_TGID.load())
         };
         (*owner).start_ns = if leader == 0 {
             0
         } else {
-            direct(leader, OFF_TASK_START.load())
+            load::<TYPED, u64>(leader, OFF_TASK_START.load())
         };
-        (*owner).cgroup = bpf_get_current_cgroup_id();
-        (*owner).uid = bpf_get_current_uid_gid() as u32;
-        let nsproxy: u64 = direct(task, OFF_TASK_NSPROXY.load());
+        let nsproxy: u64 = load::<TYPED, _>(task, OFF_TASK_NSPROXY.load());
         let net: u64 = if nsproxy == 0 {
             0
         } else {
-            direct(nsproxy, OFF_NSPROXY_NET.load())
+            load::<TYPED, _>(nsproxy, OFF_NSPROXY_NET.load())
         };
         (*owner).netns = if net == 0 {
             0
         } else {
-            direct(net, OFF_NET_INUM.load())
+            load::<TYPED, u32>(net, OFF_NET_INUM.load())
         };
-        (*owner).comm = bpf_get_current_comm().unwrap_or([0; 16]);
     }
 }

@@ -4,7 +4,7 @@ use agent_common::{Counter, EXEC_ARGS_BYTES, EXEC_FILE_BYTES, ExecRecord, ExitRe
 use aya_ebpf::{
     helpers::{
         bpf_ktime_get_ns,
-        generated::{bpf_get_current_task_btf, bpf_probe_read_kernel_str, bpf_probe_read_user},
+        generated::{bpf_probe_read_kernel_str, bpf_probe_read_user},
     },
     macros::btf_tracepoint,
     programs::BtfTracePointContext,
@@ -24,6 +24,7 @@ use crate::{
 /// `sched_process_exec(task, old_pid, bprm)`: in the process, after the new program's memory is in place.
 #[btf_tracepoint(function = "sched_process_exec")]
 pub fn sched_process_exec(ctx: BtfTracePointContext) -> i32 {
+    let task = ctx.arg::<*const u8>(0) as u64;
     let program = ctx.arg::<*const u8>(2) as u64;
     let Some(mut record) = EVENTS.reserve_bytes(size_of::<ExecRecord>(), 0) else {
         count(Counter::ProcessLost, 0);
@@ -48,7 +49,7 @@ pub fn sched_process_exec(ctx: BtfTracePointContext) -> i32 {
             // The helper counts the NUL.
             (*exec).file_bytes = read as u16 - 1;
         }
-        let memory: u64 = direct(bpf_get_current_task_btf() as u64, OFF_TASK_MM.load());
+        let memory: u64 = direct(task, OFF_TASK_MM.load());
         if memory != 0 {
             let start: u64 = direct(memory, OFF_MM_ARG_START.load());
             let end: u64 = direct(memory, OFF_MM_ARG_END.load());

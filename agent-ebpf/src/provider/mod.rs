@@ -1,6 +1,8 @@
-//! Ways of hooking in. Each finds the socket, the direction, the number of bytes and the user buffer of a transfer; one of them is
+//! Ways of hooking in. Each finds the socket, the direction, the number of bytes and the place of the bytes of a transfer; one of them is
 //! attached at a time, chosen by the loader.
 
 mod empty;
+mod fexit;
+mod flags;
 mod sock_length;
 mod syscall_exit;

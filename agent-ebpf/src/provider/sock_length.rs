@@ -4,6 +4,7 @@
 use agent_common::{Counter, Direction};
 use aya_ebpf::{macros::btf_tracepoint, programs::BtfTracePointContext};
 
+use super::flags::Received;
 use crate::{
     arch,
     kernel::Socket,
@@ -11,31 +12,22 @@ use crate::{
     transfer::{Transfer, transfer},
 };
 
-// include/linux/socket.h
-const MSG_PEEK: i32 = 0x02;
-const MSG_TRUNC: i32 = 0x20;
-const MSG_ERRQUEUE: i32 = 0x2000;
-
 /// `sock_send_length(sk, ret, flags)`.
 #[btf_tracepoint(function = "sock_send_length")]
 pub fn sock_send_length(ctx: BtfTracePointContext) -> i32 {
-    handle(&ctx, Direction::Out, false)
+    handle(&ctx, Direction::Out, Received::Taken)
 }
 
 /// `sock_recv_length(sk, ret, flags)`.
 #[btf_tracepoint(function = "sock_recv_length")]
 pub fn sock_recv_length(ctx: BtfTracePointContext) -> i32 {
-    let flags: i32 = ctx.arg(2);
-    if flags & (MSG_PEEK | MSG_ERRQUEUE) != 0 {
-        return 0;
-    }
-    handle(&ctx, Direction::In, flags & MSG_TRUNC != 0)
+    handle(&ctx, Direction::In, Received::with(ctx.arg(2)))
 }
 
 #[inline(always)]
-fn handle(ctx: &BtfTracePointContext, direction: Direction, discarded: bool) -> i32 {
+fn handle(ctx: &BtfTracePointContext, direction: Direction, received: Received) -> i32 {
     let bytes: i32 = ctx.arg(1);
-    if bytes > 0 {
+    if bytes > 0 && received != Received::Elsewhere {
         let socket = Socket::<true>(ctx.arg::<*const u8>(0) as u64);
         transfer(
             ctx,
@@ -44,10 +36,11 @@ fn handle(ctx: &BtfTracePointContext, direction: Direction, discarded: bool) -> 
                 bytes: bytes as u32,
                 direction,
             },
-            || match arch::running() {
-                Some(_) if discarded => Place::Opaque(Counter::Discarded),
-                Some(call) => Place::of_call(&call, direction),
-                None => Place::Opaque(Counter::OutsideSyscall),
+            || {
+                received.at(|| match arch::running() {
+                    Some(call) => Place::of_call(&call, direction),
+                    None => Place::Opaque(Counter::OutsideSyscall),
+                })
             },
         );
     }

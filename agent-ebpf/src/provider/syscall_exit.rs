@@ -6,6 +6,7 @@ use aya_ebpf::{
     helpers::generated::bpf_get_current_task_btf, macros::tracepoint, programs::TracePointContext,
 };
 
+use super::flags::Received;
 use crate::{
     arch::{self, Syscall},
     kernel::{
@@ -18,10 +19,6 @@ use crate::{
 
 /// Offset of the return value in every `sys_exit_*` record.
 const RETURN_VALUE: usize = 16;
-/// Flags of recv* that leave the bytes in the stream, or are not about the stream.
-const MSG_PEEK: u64 = 0x02;
-const MSG_TRUNC: u64 = 0x20;
-const MSG_ERRQUEUE: u64 = 0x2000;
 
 // include/uapi/linux/stat.h
 const S_IFMT: u16 = 0o170_000;
@@ -82,11 +79,10 @@ fn handle(ctx: &TracePointContext, direction: Direction, flags: impl FnOnce(&Sys
     let Some(socket) = socket_of(call.first) else {
         return 0;
     };
-    let flags = flags(&call);
-    if flags & (MSG_PEEK | MSG_ERRQUEUE) != 0 {
+    let received = Received::with(flags(&call) as u32);
+    if received == Received::Elsewhere {
         return 0;
     }
-    let discarded = flags & MSG_TRUNC != 0;
     transfer(
         ctx,
         &Transfer {
@@ -94,13 +90,7 @@ fn handle(ctx: &TracePointContext, direction: Direction, flags: impl FnOnce(&Sys
             bytes,
             direction,
         },
-        || {
-            if discarded {
-                Place::Opaque(Counter::Discarded)
-            } else {
-                Place::of_call(&call, direction)
-            }
-        },
+        || received.at(|| Place::of_call(&call, direction)),
     );
     0
 }

@@ -12,7 +12,7 @@ use super::output::{Output, bytes};
 use crate::capture::{kernel_release, provider_rows};
 use crate::config::Config;
 use crate::control::client;
-use crate::loader::{self, Btf, KERNEL_BTF, LoadError, Provider, ProviderChoice};
+use crate::loader::{self, Btf, KERNEL_BTF, LoadError, Provider};
 use crate::status::{Fate, ProviderRow, Status};
 
 /// Ring buffer of a trial.
@@ -167,10 +167,7 @@ fn try_providers() -> Vec<ProviderRow> {
         .into_iter()
         .flat_map(|provider| {
             let options = loader::Options {
-                provider: match provider {
-                    Provider::SockLength => ProviderChoice::SockLength,
-                    Provider::SyscallExit => ProviderChoice::SyscallExit,
-                },
+                provider: provider.into(),
                 ring_bytes: TRIAL_RING_BYTES,
                 // Nothing is captured in a trial.
                 settings: Settings {

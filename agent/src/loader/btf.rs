@@ -12,8 +12,10 @@ const BTF_BYTES_MAX: u64 = 64 << 20;
 const NESTING_MAX: u32 = 16;
 
 const MAGIC: u16 = 0xeb9f;
+const KIND_POINTER: u32 = 2;
 const KIND_STRUCT: u32 = 4;
 const KIND_UNION: u32 = 5;
+const KIND_ENUM: u32 = 6;
 const KIND_TYPEDEF: u32 = 8;
 const KIND_FUNCTION: u32 = 12;
 
@@ -22,7 +24,7 @@ const KIND_FUNCTION: u32 = 12;
 pub enum BtfError {
     /// Not there or not readable.
     #[error(
-        "cannot read {path}: {source}. Eastwatch needs a kernel built with CONFIG_DEBUG_INFO_BTF=y (5.15 or later; all current \
+        "cannot read {path}: {source}. Eastwatch needs a kernel built with CONFIG_DEBUG_INFO_BTF=y (5.10 or later; all current \
          distributions have it)"
     )]
     Read {
@@ -85,7 +87,11 @@ impl Btf {
         Self::parse(data).map_err(|what| BtfError::Damaged { path: name, what })
     }
 
-    fn parse(data: Vec<u8>) -> Result<Self, &'static str> {
+    /// Parses the content of a file or section.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub(super) fn parse(data: Vec<u8>) -> Result<Self, &'static str> {
         let word = |at: usize| read_u32(&data, at).map(|value| value as usize);
         let magic = data.first_chunk::<2>().map(|bytes| u16::from_le_bytes(*bytes));
         if magic != Some(MAGIC) {
@@ -200,10 +206,51 @@ impl Btf {
     }
 
     fn has(&self, kind: u32, name: &str) -> bool {
+        self.find(kind, name).is_some()
+    }
+
+    fn find(&self, kind: u32, name: &str) -> Option<usize> {
         self.types
             .iter()
             .skip(1)
-            .any(|at| self.kind(*at) == kind && self.name(*at) == name.as_bytes())
+            .copied()
+            .find(|at| self.kind(*at) == kind && self.name(*at) == name.as_bytes())
+    }
+
+    /// Number of parameters of a function; `None` when the kernel has none of this name.
+    #[must_use]
+    pub fn parameters(&self, function: &str) -> Option<u32> {
+        let function = self.find(KIND_FUNCTION, function)?;
+        let prototype = *self.types.get(self.word(function + 8) as usize)?;
+        Some(self.word(prototype + 4) & 0xffff)
+    }
+
+    /// Value of a constant of an enumeration; `None` when the kernel has none of this name.
+    #[must_use]
+    pub fn constant(&self, enumeration: &str, name: &str) -> Option<u32> {
+        let at = self.find(KIND_ENUM, enumeration)?;
+        (0..(self.word(at + 4) & 0xffff) as usize)
+            .map(|i| at + 12 + 8 * i)
+            .find(|member| self.name(*member) == name.as_bytes())
+            .map(|member| self.word(member + 4))
+    }
+
+    /// Where the descriptions of functions that take pointers lie in the data.
+    pub(super) fn functions_of_pointers(&self) -> impl Iterator<Item = usize> + '_ {
+        self.types
+            .iter()
+            .skip(1)
+            .copied()
+            .filter(|at| self.kind(*at) == KIND_FUNCTION && self.takes_pointers(*at))
+    }
+
+    fn takes_pointers(&self, function: usize) -> bool {
+        let Some(prototype) = self.types.get(self.word(function + 8) as usize) else {
+            return false;
+        };
+        (0..(self.word(prototype + 4) & 0xffff) as usize)
+            .filter_map(|i| self.strip(self.word(prototype + 12 + 8 * i + 4)))
+            .any(|parameter| self.kind(parameter) == KIND_POINTER)
     }
 }
 
@@ -226,6 +273,10 @@ mod tests {
         assert!(!btf.has_tracepoint("no_such_tracepoint"));
         // Functions and tracepoints are kept apart.
         assert!(btf.has_function("tcp_sendmsg"));
+        assert_eq!(btf.parameters("tcp_sendmsg"), Some(3));
+        assert_eq!(btf.parameters("no_such_function"), None);
+        assert_eq!(btf.constant("sock_type", "SOCK_DGRAM"), Some(2));
+        assert_eq!(btf.constant("sock_type", "SOCK_NONSENSE"), None);
         assert!(!btf.has_function("btf_trace_inet_sock_set_state"));
         assert!(matches!(
             btf.offset("sock", "no_such_field"),

@@ -3,7 +3,9 @@
 //! A provider is chosen by trying: load and attach, best first. What was tried and why it failed is kept for `doctor`.
 
 mod btf;
+mod features;
 mod maps;
+mod object;
 mod offsets;
 mod provider;
 
@@ -13,14 +15,17 @@ pub use btf::{Btf, BtfError, KERNEL_BTF};
 pub use maps::{Control, Counters, Filters};
 pub use provider::{Attempt, Provider, ProviderChoice};
 
+use features::Features;
+use provider::Hook;
+
 /// The programs, aligned as the ELF reader wants it.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/agent-ebpf.o"));
 
 /// Programs that every provider needs.
-const COMMON: [(&str, &str); 3] = [
-    ("inet_sock_set_state", "inet_sock_set_state"),
-    ("sched_process_exec", "sched_process_exec"),
-    ("sched_process_exit", "sched_process_exit"),
+const COMMON: [Hook; 3] = [
+    Hook::named("inet_sock_set_state"),
+    Hook::named("sched_process_exec"),
+    Hook::named("sched_process_exit"),
 ];
 
 /// How to load.
@@ -131,7 +136,8 @@ impl Loaded {
 /// [`LoadError`].
 pub fn load(options: &Options) -> Result<Loaded, LoadError> {
     let kernel = Btf::kernel()?;
-    let offsets = offsets::resolve(&kernel)?;
+    let mut offsets = offsets::resolve(&kernel)?;
+    offsets.extend(features::iterator(&kernel)?);
     let mut attempts = Vec::new();
     for provider in options.provider.candidates() {
         match attach(options, &kernel, &offsets, provider) {
@@ -161,29 +167,30 @@ fn attach(
     offsets: &[(&'static str, u32)],
     provider: Provider,
 ) -> Result<Loaded, LoadError> {
-    if let Some(missing) = provider.missing(kernel) {
-        return Err(LoadError::Program {
-            program: missing.into(),
-            detail: "this kernel does not have it".into(),
-        });
-    }
+    let hooks = provider.hooks(kernel).map_err(|missing| LoadError::Program {
+        program: missing.into(),
+        detail: "this kernel does not have it".into(),
+    })?;
     let pid = std::process::id();
-    let trusted = u32::from(provider.has_trusted_sockets());
-    let has_loop = u32::from(kernel.has_function("bpf_loop"));
+    let features = Features::of(kernel);
+    let features_globals = features.globals(provider);
     // 0 is below every level: the programs' log statements are dead code for the verifier.
     let log_level: u8 = if options.diagnostics { 5 } else { 0 };
     let mut loader = EbpfLoader::new();
-    for (name, value) in offsets {
+    for (name, value) in offsets.iter().chain(&features_globals) {
         loader.override_global(name, value, true);
     }
     loader
         .override_global("SELF_PID", &pid, true)
-        .override_global("TRUSTED_SOCKETS", &trusted, true)
-        .override_global("HAS_LOOP", &has_loop, true)
         .override_global("AYA_LOG_LEVEL", &log_level, false)
         .map_max_entries("EVENTS", options.ring_bytes)
         .verifier_log_level(VerifierLogLevel::STATS);
-    let mut ebpf = loader.load(OBJECT).map_err(object_error)?;
+    let adapted = object::adapted(OBJECT, features).map_err(|detail| LoadError::Object {
+        detail: detail.into(),
+    })?;
+    let mut ebpf = loader
+        .load(adapted.as_deref().unwrap_or(OBJECT))
+        .map_err(object_error)?;
     let types = aya::Btf::from_sys_fs().map_err(|error| LoadError::Object {
         detail: chain(&error),
     })?;
@@ -194,8 +201,8 @@ fn attach(
         .write_settings(options.settings)
         .map_err(object_error_map)?;
     let mut programs = Vec::new();
-    for (program, tracepoint) in COMMON.iter().chain(provider.programs()) {
-        programs.push(attach_program(&mut ebpf, &types, program, tracepoint)?);
+    for hook in COMMON.iter().chain(&hooks) {
+        programs.push(attach_program(&mut ebpf, &types, *hook)?);
     }
     let map = |ebpf: &mut Ebpf, name: &str| {
         ebpf.take_map(name).ok_or_else(|| LoadError::Object {
@@ -228,8 +235,10 @@ fn attach(
 fn attach_program(
     ebpf: &mut Ebpf,
     types: &aya::Btf,
-    name: &str,
-    tracepoint: &str,
+    Hook {
+        program: name,
+        target,
+    }: Hook,
 ) -> Result<ProgramFacts, LoadError> {
     let failed = |error: aya::programs::ProgramError| LoadError::Program {
         program: name.into(),
@@ -241,13 +250,18 @@ fn attach_program(
     })?;
     let info = match program {
         Program::BtfTracePoint(program) => {
-            program.load(tracepoint, types).map_err(failed)?;
+            program.load(target, types).map_err(failed)?;
+            program.attach().map_err(failed)?;
+            program.info()
+        }
+        Program::FExit(program) => {
+            program.load(target, types).map_err(failed)?;
             program.attach().map_err(failed)?;
             program.info()
         }
         Program::TracePoint(program) => {
             program.load().map_err(failed)?;
-            program.attach("syscalls", tracepoint).map_err(failed)?;
+            program.attach("syscalls", target).map_err(failed)?;
             program.info()
         }
         _ => {

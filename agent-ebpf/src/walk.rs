@@ -1,0 +1,259 @@
+//! The bytes of a transfer, piece by piece into the ring buffer.
+
+use core::ffi::c_void;
+
+use agent_common::{CHUNK_BYTES_MAX, Counter, Direction, chunk_flags};
+use aya_ebpf::helpers::{bpf_get_current_pid_tgid, generated::bpf_loop};
+
+use crate::{
+    connection::{Connection, WHOLE_TURN},
+    count::count,
+    emit::{Piece, Sent},
+    kernel::HAS_LOOP,
+    maps::WALKS,
+    place::{Array, PART, Place},
+};
+
+/// Most pieces (parts of a scattered buffer, or `CHUNK_BYTES_MAX` of one) read of one transfer. Node sends a chunked response of
+/// three chunks in eleven parts, gRPC's core each frame of many streams in two or three, up to 260.
+const PIECES_MAX: u32 = 264;
+/// The same where `bpf_loop` does not exist and the verifier walks each turn.
+const PIECES_MAX_UNROLLED: u32 = 128;
+/// Bits of a length, more than any transfer has.
+pub const LENGTH_BITS: u64 = (1 << 31) - 1;
+
+/// Where the bytes of a transfer lie. Walked piece by piece.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct Cursor {
+    /// iovecs not begun, how many, and where they lie: an [`Array`].
+    vector: u64,
+    vector_length: u64,
+    array: u64,
+    /// The part that is being read.
+    pub address: u64,
+    /// Bytes of it.
+    pub available: u64,
+    /// Bytes to step over first.
+    pub skip: u64,
+    /// Bytes still to capture.
+    left: u64,
+    /// Bytes of pieces for which there was no room.
+    lost: u64,
+    /// What is left of the transfer after `skip`; `bytes` of it are to be captured. While walking, the present piece.
+    pub piece: Piece,
+}
+
+impl Cursor {
+    /// A transfer of which nothing is known yet but what it is.
+    #[inline(always)]
+    pub const fn new(cookie: u64, start: u32, bytes: u32, direction: Direction) -> Self {
+        Self {
+            vector: 0,
+            vector_length: 0,
+            array: 0,
+            address: 0,
+            available: 0,
+            skip: 0,
+            left: 0,
+            lost: 0,
+            piece: Piece {
+                address: 0,
+                cookie,
+                bytes: 0,
+                length: bytes,
+                offset: start,
+                direction: direction as u8,
+                flags: 0,
+                reason: 0,
+                reserved: 0,
+            },
+        }
+    }
+
+    /// Points it to a place. The reason when there is nothing that can be read.
+    #[inline(always)]
+    pub fn point(&mut self, place: Place) -> Option<Counter> {
+        match place {
+            Place::Flat { address, room } => {
+                self.address = address;
+                self.available = room;
+                None
+            }
+            Place::Vector {
+                vector,
+                length,
+                skip,
+                array,
+            } => {
+                if length == 0 {
+                    return Some(Counter::OpaqueCall);
+                }
+                let Some([address, room]) = array.read(vector) else {
+                    return Some(Counter::Fault);
+                };
+                self.address = address.wrapping_add(skip);
+                self.available = room.wrapping_sub(skip);
+                self.vector = vector.wrapping_add(PART);
+                self.vector_length = length - 1;
+                self.array = array as u64;
+                None
+            }
+            Place::Opaque(reason) => Some(reason),
+        }
+    }
+}
+
+/// Sends what the cursor says, and that the rest of the transfer went by. Always 0.
+///
+/// Global, as the functions of `turn`.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn send(connection: *mut Connection, cursor: *mut Cursor) -> u32 {
+    // SAFETY: a live map value and the caller's stack; the verifier checks both.
+    let (Some(connection), Some(cursor)) = (unsafe { (connection.as_mut(), cursor.as_mut()) }) else {
+        return 0;
+    };
+    let (left, length, start) = (cursor.piece.bytes, cursor.piece.length, cursor.piece.offset);
+    let whole = left == length
+        && cursor.skip == 0
+        && left <= CHUNK_BYTES_MAX as u32
+        && u64::from(left) <= cursor.available;
+    if left == 0 || whole {
+        // Everything in one record, the common case; or nothing but the news that bytes went by.
+        match cursor.piece.send() {
+            Sent::Yes => {}
+            // What follows may be HTTP/2 or WebSocket: by the time the agent says so, the limit of a turn may have cut it.
+            Sent::Switching => connection.turn_bytes_max = WHOLE_TURN,
+            Sent::No => connection.lose(cursor.piece.direction(), length),
+        }
+        return 0;
+    }
+    // A copy: loops with a callback want their state on the stack of who starts them.
+    let cursor = &mut Cursor {
+        left: u64::from(left),
+        ..*cursor
+    };
+    walk(cursor);
+    // What the pieces did not cover: capped bytes, or parts beyond the limit.
+    let piece = &mut cursor.piece;
+    let covered = piece.offset.wrapping_sub(start);
+    if covered < length {
+        piece.bytes = 0;
+        piece.length = length - covered;
+        let (flag, reason) = if cursor.left > 0 {
+            (chunk_flags::FAULT, Counter::TooManyParts)
+        } else {
+            (chunk_flags::CAPPED, Counter::Capped)
+        };
+        piece.flags = flag;
+        piece.reason = reason as u8 + 1;
+        count(reason, u64::from(piece.length));
+        if piece.send() == Sent::No {
+            cursor.lost += u64::from(cursor.piece.length);
+        }
+    }
+    connection.lose(cursor.piece.direction(), cursor.lost as u32);
+    0
+}
+
+/// Sends piece after piece.
+#[inline(always)]
+fn walk(cursor: &mut Cursor) {
+    if HAS_LOOP.load() != 0 {
+        let pointer: *mut Cursor = cursor;
+        // SAFETY: the callback matches the helper's contract and gets the stack value passed here.
+        unsafe { bpf_loop(PIECES_MAX, step as *const () as *mut c_void, pointer.cast(), 0) };
+        return;
+    }
+    // In a map the verifier does not follow values: it walks the loop once for all transfers, not once for each that it can think of.
+    let thread = bpf_get_current_pid_tgid();
+    if WALKS.insert(thread, *cursor, 0).is_err() {
+        return;
+    }
+    walk_stored();
+    if let Some(walked) = WALKS.get_ptr(thread) {
+        // SAFETY: a live map value.
+        *cursor = unsafe { *walked };
+    }
+    let _ = WALKS.remove(thread);
+}
+
+/// Walks the present thread's cursor in [`WALKS`]. Always 0.
+///
+/// Global, as the functions of `turn`.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn walk_stored() -> u32 {
+    if let Some(cursor) = WALKS.get_ptr_mut(bpf_get_current_pid_tgid()) {
+        for i in 0..PIECES_MAX_UNROLLED {
+            // SAFETY: a live map value.
+            if unsafe { step(i, cursor.cast()) } != 0 {
+                break;
+            }
+        }
+    }
+    0
+}
+
+/// Loads a length of the cursor so that the verifier knows its upper bound and nothing else. A range that excluded 0 would decide the
+/// comparisons below, and the verifier would then walk the loop once for every value instead of once for all.
+#[inline(always)]
+pub fn length_of(field: u64) -> u64 {
+    core::hint::black_box(field) & LENGTH_BITS
+}
+
+/// One piece. Not 0 ends the loop.
+#[inline(never)]
+unsafe extern "C" fn step(_: u32, cursor: *mut c_void) -> i64 {
+    // SAFETY: `walk` passes its own cursor.
+    let cursor = unsafe { &mut *cursor.cast::<Cursor>() };
+    let left = length_of(cursor.left);
+    let mut available = length_of(cursor.available);
+    if left == 0 {
+        return 1;
+    }
+    if available == 0 {
+        if length_of(cursor.vector_length) == 0 {
+            return 1;
+        }
+        let array = if cursor.array == Array::Kernel as u64 {
+            Array::Kernel
+        } else {
+            Array::User
+        };
+        let Some([address, room]) = array.read(cursor.vector) else {
+            return 1;
+        };
+        cursor.address = address;
+        available = length_of(room);
+        cursor.vector += PART;
+        cursor.vector_length = length_of(cursor.vector_length) - 1;
+    }
+    let skip = length_of(cursor.skip);
+    let over = if skip < available { skip } else { available };
+    cursor.skip = skip - over;
+    cursor.address += over;
+    available -= over;
+    let bytes = if available < left { available } else { left };
+    let bytes = if bytes > CHUNK_BYTES_MAX as u64 {
+        CHUNK_BYTES_MAX as u64
+    } else {
+        bytes
+    };
+    cursor.available = available - bytes;
+    if bytes == 0 {
+        return 0;
+    }
+    cursor.piece.address = cursor.address;
+    cursor.piece.bytes = bytes as u32;
+    cursor.piece.length = bytes as u32;
+    if cursor.piece.send() == Sent::No {
+        cursor.lost += bytes;
+    }
+    cursor.piece.flags = 0;
+    cursor.piece.offset = cursor.piece.offset.wrapping_add(bytes as u32);
+    cursor.address += bytes;
+    cursor.left = left - bytes;
+    0
+}
