@@ -163,7 +163,12 @@ impl Connection {
         }
         match &mut self.phase {
             Phase::Http1(http) => http.poll(),
-            Phase::Http2 { http, .. } => http.poll(),
+            Phase::Http2 { http, upgrade } => {
+                let exchange = http.poll()?;
+                // It is out, as a stream, and comes out no more if the connection turns out to be none.
+                upgrade.take_if(|upgrade| upgrade.index == exchange.index);
+                Some(exchange)
+            }
             Phase::WebSocket(session) => session.poll(),
             // Where a message was read, it is known what it is.
             Phase::Detecting(_) | Phase::Either { .. } | Phase::Over => None,
@@ -328,9 +333,8 @@ impl Connection {
                     }
                 }
             }
-            Phase::Http2 { http, upgrade } if http.not_http2() => {
-                let upgrade = upgrade.take();
-                self.leave();
+            Phase::Http2 { http, .. } if http.not_http2() => {
+                let upgrade = self.leave();
                 self.ready.extend(upgrade.map(|exchange| *exchange));
                 self.counters.not_http += 1;
                 self.over = Some(Over::NotHttp);
@@ -339,13 +343,16 @@ impl Connection {
         }
     }
 
-    /// Ends a phase, keeping what came out of it.
-    fn leave(&mut self) {
+    /// Ends a phase, keeping what came out of it. Returns the exchange that upgraded to it, if that did not come out.
+    fn leave(&mut self) -> Option<Box<Exchange>> {
         self.proxy = self.proxy_header().copied();
         self.counters = self.take_counters();
         let ready: VecDeque<_> = std::iter::from_fn(|| self.poll()).collect();
         self.ready = ready;
-        self.phase = Phase::Over;
+        match std::mem::replace(&mut self.phase, Phase::Over) {
+            Phase::Http2 { upgrade, .. } => upgrade,
+            _ => None,
+        }
     }
 }
 

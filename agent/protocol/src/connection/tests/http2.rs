@@ -11,7 +11,7 @@ use crate::http2::tests::script::{self as alone, Item as Alone};
 use crate::http2::tests::wire::{
     END_HEADERS, END_STREAM, PREFACE, WHOLE, concat, data, get, headers, post, settings,
 };
-use crate::{Application, Connection, Counters, Direction, Exchange, Flags, Limits, Over, Start};
+use crate::{Application, Boundary, Connection, Counters, Direction, Exchange, Flags, Limits, Over, Start};
 
 fn limits() -> Limits {
     Limits {
@@ -179,6 +179,25 @@ fn an_upgrade_to_something_else_is_an_exchange() {
         (b"/up".as_slice(), None)
     );
     assert_eq!(exchange.response.as_ref().unwrap().status, 101);
+}
+
+#[test]
+fn an_upgrade_that_came_out_comes_out_once() {
+    let mut connection = Connection::new(limits(), Start::Fresh);
+    let request = b"GET /up HTTP/1.1\r\nConnection: upgrade\r\nUpgrade: h2c\r\n\r\n";
+    let answer = b"HTTP/1.1 101 Fine\r\nUpgrade: h2c\r\n\r\n";
+    let turn = Boundary::TurnStart;
+    connection.segment(Direction::Request, 0, 1, request, turn);
+    connection.segment(Direction::Response, 0, 2, answer, turn);
+    connection.finish(Direction::Response, Some(answer.len() as u64), 3);
+    let begin = request.len() as u64;
+    connection.segment(Direction::Request, begin, 4, b"not the preface at all, not", turn);
+    connection.close(5);
+    assert_eq!(connection.over(), Some(&Over::NotHttp));
+    let targets: Vec<_> = std::iter::from_fn(|| connection.poll())
+        .map(|exchange| exchange.request.target)
+        .collect();
+    assert_eq!(targets, ["/up"]);
 }
 
 #[test]
