@@ -73,7 +73,8 @@ enum NodeCommand {
     /// Show calls as they happen: of the running agent, or captured by this command when none runs.
     #[command(
         after_help = "Examples:\n  eastwatch-agent tail\n  eastwatch-agent tail --status 5xx\n  \
-        eastwatch-agent tail --workload nginx --path /api/ --output json -n 10\n\n\
+        eastwatch-agent tail --workload nginx --path /api/ --output json -n 10\n  \
+        eastwatch-agent tail --application grpc\n\n\
         Exit codes: 0 ended as asked, 1 error, 2 usage or configuration."
     )]
     Tail(TailArgs),
@@ -106,6 +107,9 @@ struct TailArgs {
     /// Only calls of this status: a code as 404, or a class as 5xx.
     #[arg(long, default_value = "")]
     status: String,
+    /// Only calls of this protocol on top of HTTP: grpc, grpc-web, websocket, sse, graphql, json-rpc, soap, xml-rpc, or http.
+    #[arg(long, value_name = "PROTOCOL", default_value = "")]
+    application: String,
     /// End after so many calls.
     #[arg(short = 'n', long, value_name = "CALLS")]
     limit: Option<u64>,
@@ -161,6 +165,7 @@ async fn execute(command: NodeCommand, config: Config) -> Result<bool> {
                 path,
                 method,
                 status,
+                application,
                 limit,
                 output,
             } = args;
@@ -170,6 +175,7 @@ async fn execute(command: NodeCommand, config: Config) -> Result<bool> {
                 path,
                 method,
                 status,
+                application,
             };
             tail::tail(config, filter, output, limit).await.map(|()| true)
         }

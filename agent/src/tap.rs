@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use detect::{Credentials, reveal, rpc_status};
+use protocol::Application;
 use serde::{Deserialize, Serialize};
 use tokio::sync::broadcast;
 
@@ -78,6 +79,9 @@ pub struct TapFilter {
     pub method: String,
     /// Status: a code, or a class as `5xx`; `0` for none seen.
     pub status: String,
+    /// What speaks on top of HTTP, any case. An agent that does not know it yet is not told of it in vain.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub application: String,
 }
 
 impl TapFilter {
@@ -90,6 +94,7 @@ impl TapFilter {
             && call.target.starts_with(&self.path)
             && (self.method.is_empty() || call.method.eq_ignore_ascii_case(&self.method))
             && self.matches_status(call.status)
+            && (self.application.is_empty() || call.application.eq_ignore_ascii_case(&self.application))
     }
 
     fn matches_status(&self, status: u16) -> bool {
@@ -106,14 +111,21 @@ impl TapFilter {
     /// Cause and remedy.
     pub fn check(&self) -> Result<(), String> {
         let status = self.status.strip_suffix("xx").unwrap_or(&self.status);
-        if self.status.is_empty() || status.parse::<u16>().is_ok() {
-            Ok(())
-        } else {
-            Err(format!(
+        if !self.status.is_empty() && status.parse::<u16>().is_err() {
+            return Err(format!(
                 "`{}` is no status: give a code as 404, or a class as 5xx",
                 self.status
-            ))
+            ));
         }
+        let known = |name: &&str| self.application.eq_ignore_ascii_case(name);
+        if !self.application.is_empty() && !Application::NAMES.iter().any(known) {
+            return Err(format!(
+                "`{}` is no application protocol: give one of {}",
+                self.application,
+                Application::NAMES.join(", ")
+            ));
+        }
+        Ok(())
     }
 }
 
@@ -243,11 +255,18 @@ mod tests {
             ("status", "4xx", true),
             ("status", "5xx", false),
             ("status", "0", false),
+            ("application", "gRPC", true),
+            ("application", "grpc-web", false),
+            ("application", "http", false),
         ] {
             assert_eq!(filter(field, value).matches(&call()), expect, "{field}={value}");
         }
         assert!(TapFilter::default().matches(&call()));
         assert!(filter("status", "ok").check().is_err());
+        assert!(filter("application", "corba").check().is_err());
+        for name in Application::NAMES {
+            assert_eq!(filter("application", name).check(), Ok(()));
+        }
         assert!(serde_json::from_str::<TapFilter>(r#"{"colour":"red"}"#).is_err());
     }
 }

@@ -39,6 +39,19 @@ pub enum Application {
 }
 
 impl Application {
+    /// All names, as in every output.
+    pub const NAMES: [&str; 9] = [
+        "http",
+        "grpc",
+        "grpc-web",
+        "websocket",
+        "sse",
+        "graphql",
+        "json-rpc",
+        "soap",
+        "xml-rpc",
+    ];
+
     /// Name as in every output.
     #[must_use]
     pub const fn name(&self) -> &'static str {

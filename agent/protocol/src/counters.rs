@@ -121,6 +121,8 @@ counters! {
     streams_beyond_limit,
     /// Bodies that were read no further because of `Limits::open_bodies_bytes`.
     bodies_beyond_limit,
+    /// HTTP/2 messages with more or fewer bytes of DATA than their `Content-Length` says (RFC 9113 8.1.1).
+    content_lengths_wrong,
     /// RST_STREAM frames of streams that were open.
     streams_reset,
     /// GOAWAY frames.

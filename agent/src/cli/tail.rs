@@ -22,7 +22,7 @@ use crate::tap::{TapCall, TapFilter, Taps};
 /// Neither can an agent be asked nor can this process capture.
 pub async fn tail(config: Config, filter: TapFilter, output: Output, limit: Option<u64>) -> Result<()> {
     if let Err(error) = filter.check() {
-        bail!("--status {error}");
+        bail!("{error}");
     }
     let mut printer = Printer {
         output,

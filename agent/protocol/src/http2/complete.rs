@@ -7,7 +7,10 @@ use super::reader::State;
 use super::stream::{Half, HalfState, Kind, NO_ERROR, Stream};
 use super::streams::Lingering;
 use crate::body::{End, Finished, Inspected};
-use crate::{Application, Direction, Exchange, Flags, Nanos, Response, WebSocket, classify};
+use crate::media::field;
+use crate::{
+    Application, Body, Direction, Exchange, Flags, Header, Nanos, Response, Version, WebSocket, classify,
+};
 
 /// How long something may be on its way to a stream that was reset, nanoseconds.
 const LINGER_NS: Nanos = 1_000_000_000;
@@ -194,7 +197,12 @@ impl Connection {
             }
             _ => Application::Http,
         };
+        let asked_whole = sending.state == HalfState::Ended && request.version == Version::Http2;
+        let answered_whole = answering.state == HalfState::Ended;
         let asked = self.body(sending, &mut flags);
+        if kind == Kind::Plain && asked_whole {
+            self.judge_length(&request.headers, &asked.body, &mut flags);
+        }
         // That of a request before an upgrade came with it.
         if asked.body.wire_bytes > 0 || !asked.body.trailers.is_empty() {
             request.body = asked.body;
@@ -202,6 +210,12 @@ impl Connection {
         let (response, answered) = match response {
             Some(mut response) => {
                 let answered = self.body(answering, &mut flags);
+                // Where the method is not known it may have been HEAD (RFC 9110 8.6).
+                let has_content = !matches!(request.method.as_ref(), b"HEAD" | b"CONNECT" | b"")
+                    && !matches!(response.status, 0 | 204 | 304);
+                if kind == Kind::Plain && answered_whole && has_content {
+                    self.judge_length(&response.headers, &answered.body, &mut flags);
+                }
                 response.body = answered.body;
                 response.interim = interim;
                 response.first_byte = interim_first_byte.unwrap_or(response.first_byte);
@@ -220,6 +234,29 @@ impl Connection {
         });
         if let Some(exchange) = self.out.back_mut() {
             classify(exchange, asked.inspected, answered, &self.limits);
+        }
+    }
+
+    /// Compares the DATA of a message, which has ended, with the length that it declares (RFC 9113 8.1.1). Its end is known by the
+    /// stream, so whatever it declares, the next message is where it is.
+    fn judge_length(&mut self, headers: &[Header], body: &Body, flags: &mut Flags) {
+        let Some(declared) = field(headers, b"content-length") else {
+            return;
+        };
+        // Where bytes are missing nobody knows how many came.
+        if flags.contains(Flags::GAP) {
+            return;
+        }
+        let declared = std::str::from_utf8(declared)
+            .ok()
+            .and_then(|text| text.parse::<u64>().ok());
+        let Some(declared) = declared else {
+            self.counters.invalid_content_length += 1;
+            return;
+        };
+        self.counters.content_lengths_wrong += u64::from(declared != body.decoded_bytes);
+        if body.decoded_bytes < declared {
+            flags.insert(Flags::TRUNCATED);
         }
     }
 

@@ -280,6 +280,82 @@ fn resets() {
     }
 }
 
+/// RFC 9113 8.1.1: the stream tells where a message ends, and the next one is read whatever its length was said to be.
+#[test]
+fn lengths_that_are_not_what_was_declared() {
+    let ask = |method: &str, length: &str, body: &str| {
+        let head = format!(":method={method}|:scheme=http|:authority=a|:path=/{length}");
+        concat(&[headers(END_HEADERS, 1, &head), data(END_STREAM, 1, body)])
+    };
+    let answer = |status: u32, length: &str, body: &str| {
+        let head = format!(":status={status}{length}");
+        concat(&[headers(END_HEADERS, 1, &head), data(END_STREAM, 1, body)])
+    };
+    let bare = |status: u32| headers(WHOLE, 1, &format!(":status={status}|content-length=5"));
+    let (five, none) = ("|content-length=5", "");
+    let get = || ask("GET", none, "");
+    // Request, response, counted as wrong, as no number, marked.
+    let cases = [
+        (
+            ask("POST", five, "12345"),
+            answer(200, five, "12345"),
+            0,
+            0,
+            false,
+        ),
+        (ask("POST", five, "1234"), answer(200, none, "12345"), 1, 0, true),
+        (
+            ask("POST", five, "123456"),
+            answer(200, none, "12345"),
+            1,
+            0,
+            false,
+        ),
+        (get(), answer(200, five, "1234"), 1, 0, true),
+        (get(), answer(200, five, "123456"), 1, 0, false),
+        (get(), bare(200), 1, 0, true),
+        (get(), bare(304), 0, 0, false),
+        (get(), bare(204), 0, 0, false),
+        (ask("HEAD", none, ""), bare(200), 0, 0, false),
+        (
+            ask("POST", "|content-length=x", "1"),
+            answer(200, "|content-length=5, 5", "12345"),
+            0,
+            2,
+            false,
+        ),
+        // What ends by a reset says so already.
+        (
+            ask("POST", five, "12345"),
+            concat(&[
+                headers(END_HEADERS, 1, ":status=200|content-length=5"),
+                data(0, 1, "12"),
+                reset(1, 2),
+            ]),
+            0,
+            0,
+            true,
+        ),
+    ];
+    for (request, response, wrong, no_number, marked) in cases {
+        let next = (
+            headers(WHOLE, 3, ":method=GET|:scheme=http|:path=/next"),
+            headers(WHOLE, 3, OK),
+        );
+        let played = talk(&[(request, response), next]).end().play();
+        let lines = played.lines();
+        assert_eq!(lines.len(), 2, "{lines:?}");
+        assert_eq!(lines[0].ends_with(" truncated"), marked, "{lines:?}");
+        assert_eq!(lines[1], "3 GET /next > 200");
+        let counters = played.counters;
+        assert_eq!(
+            (counters.content_lengths_wrong, counters.invalid_content_length),
+            (wrong, no_number),
+            "{lines:?}"
+        );
+    }
+}
+
 #[test]
 fn goaway_refuses_streams() {
     let ask = |stream| headers(WHOLE, stream, &get("/"));
