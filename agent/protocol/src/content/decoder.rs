@@ -54,6 +54,8 @@ pub(super) enum StageState {
     /// Complete, and what follows is not looked at.
     Ended,
     Broken,
+    /// It takes more than what it gives is worth.
+    TooLarge,
     WindowTooLarge,
 }
 
@@ -250,6 +252,7 @@ fn push(stages: &mut [Stage], mut input: &[u8], most: u64, take: &mut impl FnMut
         }
         match state {
             StageState::Broken => return Outcome::Broken,
+            StageState::TooLarge => return Outcome::TooLarge,
             StageState::WindowTooLarge => return Outcome::WindowTooLarge,
             StageState::Running | StageState::Complete | StageState::Ended => {}
         }

@@ -317,6 +317,108 @@ fn the_ratio_is_exact() {
     }
 }
 
+/// Bits, the lowest of a byte first (RFC 7932 1.5.1).
+#[derive(Default)]
+struct Bits {
+    bytes: Vec<u8>,
+    len: u32,
+}
+
+impl Bits {
+    fn put(&mut self, count: u32, value: u32) {
+        for bit in (0..count).map(|at| (value >> at & 1) as u8) {
+            if self.len.is_multiple_of(8) {
+                self.bytes.push(0);
+            }
+            *self.bytes.last_mut().unwrap() |= bit << (self.len % 8);
+            self.len += 1;
+        }
+    }
+
+    /// A prefix code of one symbol (RFC 7932 3.4).
+    fn code(&mut self, bits: u32, symbol: u32) {
+        self.put(4, 1);
+        self.put(bits, symbol);
+    }
+
+    /// One (RFC 7932 9.2), or as many as there may be.
+    fn count(&mut self, many: bool) {
+        self.put(if many { 11 } else { 1 }, if many { 0x7ff } else { 0 });
+    }
+
+    /// A block of one literal, which defines as many codes of each kind as there may be.
+    fn block(&mut self, many: bool) {
+        self.put(20, 0);
+        for _ in 0..3 {
+            self.count(many);
+            if many {
+                self.code(9, 0);
+                self.code(5, 0);
+                self.put(2, 0);
+            }
+        }
+        let kinds = if many { 256 } else { 1 };
+        self.put(6, 0);
+        (0..kinds).for_each(|_| self.put(2, 0));
+        for _ in 0..2 {
+            self.count(many);
+            if many {
+                self.put(1, 0);
+                self.code(8, 0);
+                self.put(1, 0);
+            }
+        }
+        (0..kinds).for_each(|_| self.code(8, u32::from(b'x')));
+        (0..kinds).for_each(|_| self.code(10, 8));
+        (0..kinds).for_each(|_| self.code(6, 0));
+    }
+}
+
+/// Blocks that are little more than tables take their time whatever they decode to.
+#[test]
+fn tables_of_brotli_are_bounded() {
+    let body = |many: bool, len: usize| {
+        let mut bits = Bits::default();
+        bits.put(1, 0);
+        let mut blocks = 0;
+        while bits.bytes.len() < len {
+            bits.block(many);
+            blocks += 1;
+        }
+        (bits.bytes, blocks)
+    };
+    // They are what they shall be: one literal each.
+    let (few, blocks) = body(true, 5000);
+    let decoded = decode("br", &few);
+    assert_eq!(decoded.outcome, Outcome::Running);
+    assert!(
+        decoded.bytes.len().abs_diff(blocks) <= 1,
+        "{} of {blocks}",
+        decoded.bytes.len()
+    );
+    for many in [true, false] {
+        assert_eq!(
+            decode("br", &body(many, 200_000).0).outcome,
+            Outcome::TooLarge,
+            "{many}"
+        );
+    }
+    // Who flushes often.
+    let mut flushed = Vec::new();
+    let mut encoder = ::brotli::CompressorWriter::new(&mut flushed, 4096, 5, 22);
+    for n in 0..3000 {
+        write!(encoder, "data: {n}\n\n").unwrap();
+        encoder.flush().unwrap();
+    }
+    drop(encoder);
+    let decoded = decode("br", &flushed);
+    assert!(
+        decoded.complete && decoded.bytes.ends_with(b"data: 2999\n\n"),
+        "{:?}",
+        decoded.outcome
+    );
+}
+
 #[test]
 fn decoding_stops_when_enough_came() {
     let plain = text(100_000);
