@@ -79,7 +79,9 @@ impl Connection {
         if !valid && !self.accuse(direction) {
             return;
         }
-        if self.belief == Belief::Open && !self.may_still_be(header) {
+        // Where the preface was seen there is no doubt.
+        let doubtful = self.belief == Belief::Open && self.reader(direction).found;
+        if doubtful && !self.may_still_be(header) {
             return;
         }
         self.streams.highest = self.streams.highest.max(if valid { header.stream } else { 0 });
