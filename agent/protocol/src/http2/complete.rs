@@ -7,9 +7,8 @@ use super::reader::State;
 use super::stream::{Half, HalfState, Kind, NO_ERROR, Stream};
 use super::streams::Lingering;
 use crate::body::{End, Finished, Inspected};
-use crate::media::field;
 use crate::{
-    Application, Body, Direction, Exchange, Flags, Header, Nanos, Response, Version, WebSocket, classify,
+    Application, Body, Direction, Exchange, Flags, Headers, Nanos, Response, Version, WebSocket, classify,
 };
 
 /// How long something may be on its way to a stream that was reset, nanoseconds.
@@ -239,8 +238,8 @@ impl Connection {
 
     /// Compares the DATA of a message, which has ended, with the length that it declares (RFC 9113 8.1.1). Its end is known by the
     /// stream, so whatever it declares, the next message is where it is.
-    fn judge_length(&mut self, headers: &[Header], body: &Body, flags: &mut Flags) {
-        let Some(declared) = field(headers, b"content-length") else {
+    fn judge_length(&mut self, headers: &Headers, body: &Body, flags: &mut Flags) {
+        let Some(declared) = headers.get(b"content-length") else {
             return;
         };
         // Where bytes are missing nobody knows how many came.
