@@ -7,6 +7,7 @@ use std::sync::Arc;
 use catalog::Recorded;
 use detect::{FieldList, RedactedCall};
 use foldhash::{HashMap, HashMapExt};
+use protocol::{Flags, Version};
 
 use super::parts::{Kept, Parts};
 use crate::source::har::End;
@@ -24,6 +25,8 @@ pub struct Known {
     messages: HashMap<Box<[u8]>, Message>,
     key: Vec<u8>,
     ends: Vec<Option<Ends>>,
+    /// What ended a line of HTTP alone.
+    end: Option<(Version, Flags, Kept)>,
 }
 
 #[derive(Debug)]
@@ -47,6 +50,7 @@ impl Default for Known {
             messages: HashMap::new(),
             key: Vec::new(),
             ends: std::iter::repeat_with(|| None).take(ENDS).collect(),
+            end: None,
         }
     }
 }
@@ -81,6 +85,23 @@ impl Known {
         }
     }
 
+    /// Adds the end of a line, likewise.
+    pub fn end(
+        &mut self,
+        parts: &mut Parts<'_>,
+        (version, flags): (Version, Flags),
+        write: impl FnOnce(&mut Vec<u8>),
+    ) {
+        match self.end {
+            Some((known, of, kept)) if (known, of) == (version, flags) => parts.kept(kept),
+            _ => {
+                if let Some(kept) = parts.common(write) {
+                    self.end = Some((version, flags, kept));
+                }
+            }
+        }
+    }
+
     /// Adds the part of a request, likewise.
     pub fn request(
         &mut self,
@@ -89,19 +110,18 @@ impl Known {
         recorded: Option<&Recorded>,
         write: impl FnOnce(&mut Vec<u8>),
     ) {
-        let place = recorded.map(|recorded| (Arc::clone(&recorded.path), Arc::clone(&recorded.host)));
         self.key.clear();
         self.key.push(b'>');
         self.push(Arc::as_ptr(&call.request_headers).addr());
-        self.push(place.as_ref().map_or(0, |(path, _)| path.as_ptr().addr()));
-        self.push(place.as_ref().map_or(0, |(_, host)| host.as_ptr().addr()));
+        self.push(recorded.map_or(0, |recorded| recorded.path.as_ptr().addr()));
+        self.push(recorded.map_or(0, |recorded| recorded.host.as_ptr().addr()));
         self.key.extend_from_slice(call.method.as_bytes());
         for name in &call.query_names {
             // In no method and in no name.
             self.key.push(b'\n');
             self.key.extend_from_slice(name.as_bytes());
         }
-        self.message(parts, &call.request_headers, place, write);
+        self.message(parts, &call.request_headers, recorded, write);
     }
 
     /// Adds the part of a response, likewise.
@@ -127,7 +147,7 @@ impl Known {
         &mut self,
         parts: &mut Parts<'_>,
         fields: &FieldList,
-        place: Option<(Arc<str>, Arc<str>)>,
+        recorded: Option<&Recorded>,
         write: impl FnOnce(&mut Vec<u8>),
     ) {
         if let Some(known) = self.messages.get(self.key.as_slice()) {
@@ -141,7 +161,7 @@ impl Known {
             let message = Message {
                 kept,
                 _fields: Arc::clone(fields),
-                _place: place,
+                _place: recorded.map(|recorded| (Arc::clone(&recorded.path), Arc::clone(&recorded.host))),
             };
             self.messages.insert(self.key.as_slice().into(), message);
         }
@@ -280,6 +300,27 @@ mod tests {
             }
         }
         assert_eq!(known.ends.iter().flatten().count(), 1);
+    }
+
+    #[test]
+    fn ends_of_lines_in_turn() {
+        let (mut known, mut texts) = (Known::default(), Texts::default());
+        let lines = [
+            (Version::Http11, Flags::default()),
+            (Version::Http11, Flags::GAP),
+            (Version::Http10, Flags::default()),
+        ];
+        for _ in 0..3 {
+            for (number, line) in lines.into_iter().enumerate() {
+                let text = format!("end {number}");
+                for _ in 0..2 {
+                    let add = |parts: &mut Parts<'_>| {
+                        known.end(parts, line, |out| out.extend_from_slice(text.as_bytes()));
+                    };
+                    assert_eq!(part(&mut texts, add).0, text);
+                }
+            }
+        }
     }
 
     #[test]

@@ -83,7 +83,9 @@ impl Line<'_> {
             parts.number(stream.into());
             parts.common(|out| self.application(out));
         } else if exchange.application == Application::Http {
-            parts.common(|out| self.protocol(out, b"}\n"));
+            known.end(parts, (exchange.request.version, exchange.flags), |out| {
+                self.protocol(out, b"}\n");
+            });
         } else {
             parts.common(|out| self.protocol(out, b""));
             parts.common(|out| self.application(out));

@@ -4,6 +4,7 @@
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
+use std::collections::binary_heap::PeekMut;
 use std::fs::File;
 use std::io::{self, BufReader, BufWriter, ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
@@ -174,13 +175,15 @@ fn merge(runs: &[PathBuf], mut each: impl FnMut(Key, u32, &[u8]) -> io::Result<(
         }
         readers.push(reader);
     }
-    while let Some(Reverse((_, index))) = heap.pop() {
-        let Some(reader) = readers.get_mut(index) else {
-            continue;
+    while let Some(mut least) = heap.peek_mut() {
+        let Some(reader) = readers.get_mut(least.0.1) else {
+            return Ok(());
         };
         each(reader.key, reader.tag, &reader.line)?;
         if reader.next()? {
-            heap.push(Reverse((reader.key, index)));
+            least.0.0 = reader.key;
+        } else {
+            PeekMut::pop(least);
         }
     }
     Ok(())
@@ -241,19 +244,22 @@ impl RunReader {
 
     /// Reads the next line; false at the end.
     fn next(&mut self) -> io::Result<bool> {
-        let mut file = [0u8; 4];
-        match self.file.read_exact(&mut file) {
+        let mut head = [0u8; HEAD_BYTES];
+        let (first, rest) = head.split_at_mut(1);
+        match self.file.read_exact(first) {
             Err(error) if error.kind() == ErrorKind::UnexpectedEof => return Ok(false),
             other => other?,
         }
+        self.file.read_exact(rest)?;
+        let mut head = head.as_slice();
         self.key = Key {
-            file: u32::from_le_bytes(file),
-            first: self.long()?,
-            second: self.long()?,
-            third: self.long()?,
+            file: u32::from_le_bytes(next(&mut head)),
+            first: u64::from_le_bytes(next(&mut head)),
+            second: u64::from_le_bytes(next(&mut head)),
+            third: u64::from_le_bytes(next(&mut head)),
         };
-        self.tag = self.short()?;
-        let length = self.short()?;
+        self.tag = u32::from_le_bytes(next(&mut head));
+        let length = u32::from_le_bytes(next(&mut head));
         if length > LINE_BYTES_MAX {
             return Err(io::Error::new(
                 ErrorKind::InvalidData,
@@ -264,18 +270,13 @@ impl RunReader {
         self.file.read_exact(&mut self.line)?;
         Ok(true)
     }
+}
 
-    fn long(&mut self) -> io::Result<u64> {
-        let mut bytes = [0u8; 8];
-        self.file.read_exact(&mut bytes)?;
-        Ok(u64::from_le_bytes(bytes))
-    }
-
-    fn short(&mut self) -> io::Result<u32> {
-        let mut bytes = [0u8; 4];
-        self.file.read_exact(&mut bytes)?;
-        Ok(u32::from_le_bytes(bytes))
-    }
+/// The next bytes; there are as many.
+fn next<const N: usize>(from: &mut &[u8]) -> [u8; N] {
+    let (bytes, rest) = from.split_first_chunk().unwrap_or((&[0; N], &[]));
+    *from = rest;
+    *bytes
 }
 
 #[cfg(test)]

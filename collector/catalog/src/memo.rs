@@ -1,11 +1,13 @@
 //! Segments seen lately and what they are: most calls repeat the words of others, and to judge a word takes longer than to look it up.
-//! Words that push each other out, also on purpose, are judged as often as they would be without.
+//! Words that push each other out, also on purpose, are judged as often as they would be without. The same of whole paths.
 
 use std::borrow::Cow;
 
-use xxhash_rust::xxh3::xxh3_64;
+use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
+use crate::LeafId;
 use crate::classify::{Shape, classify};
+use crate::tokens::Walk;
 
 /// Words remembered; each has one place, and the latest word of a place stays.
 const PLACES: usize = 512;
@@ -63,9 +65,115 @@ impl Memo {
     }
 }
 
+/// Paths remembered, likewise.
+const PATHS: usize = 512;
+/// Longest path remembered, bytes.
+const PATH_BYTES_MAX: usize = 128;
+
+/// Paths without values seen lately, and what came of walking them.
+#[derive(Debug)]
+pub(crate) struct Paths {
+    places: Vec<Option<Path>>,
+}
+
+#[derive(Debug)]
+struct Path {
+    text: Box<[u8]>,
+    seed: u64,
+    /// See [`Repeats::turns`](crate::repeats::Repeats::turns).
+    turns: u64,
+    found: Walk,
+    leaf: LeafId,
+}
+
+impl Default for Paths {
+    fn default() -> Self {
+        Self {
+            places: std::iter::repeat_with(|| None).take(PATHS).collect(),
+        }
+    }
+}
+
+impl Paths {
+    /// What the walk found, and the leaf.
+    pub(crate) fn get(&self, path: &[u8], seed: u64, turns: u64) -> Option<(Walk, LeafId)> {
+        let known = self.places.get(place_of(path, seed)?)?.as_ref()?;
+        let same = known.seed == seed && known.turns == turns && *known.text == *path;
+        same.then_some((known.found, known.leaf))
+    }
+
+    /// Remembers that, if it is the same next time: all words were literals, and became so in the turn that is on.
+    pub(crate) fn put(
+        &mut self,
+        path: &[u8],
+        seed: u64,
+        turns: (u64, u64),
+        found: Walk,
+        leaf: impl FnOnce() -> LeafId,
+    ) {
+        if found.values + found.withheld > 0 || turns.0 != turns.1 {
+            return;
+        }
+        if let Some(place) = place_of(path, seed).and_then(|at| self.places.get_mut(at)) {
+            *place = Some(Path {
+                text: path.into(),
+                seed,
+                turns: turns.0,
+                found,
+                leaf: leaf(),
+            });
+        }
+    }
+}
+
+fn place_of(path: &[u8], seed: u64) -> Option<usize> {
+    (path.len() <= PATH_BYTES_MAX).then(|| xxh3_64_with_seed(path, seed) as usize % PATHS)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_the_same_next_time() {
+        let leaf = LeafId([7; 16]);
+        let found = Walk {
+            private: 1,
+            repeated: 2,
+            ..Walk::default()
+        };
+        let mut paths = Paths::default();
+        let longest = [b'a'; PATH_BYTES_MAX];
+        for path in [&b"/a/b"[..], &longest] {
+            paths.put(path, 1, (3, 3), found, || leaf);
+            assert_eq!(paths.get(path, 1, 3), Some((found, leaf)));
+        }
+        for (path, seed, turns) in [
+            (&b"/a/c"[..], 1, 3),
+            (b"/a/b/", 1, 3),
+            (b"/a/b", 2, 3),
+            (b"/a/b", 1, 4),
+        ] {
+            assert_eq!(paths.get(path, seed, turns), None, "{path:?} {seed} {turns}");
+        }
+        let valued = Walk { values: 1, ..found };
+        let withheld = Walk { withheld: 1, ..found };
+        let longer = [b'a'; PATH_BYTES_MAX + 1];
+        for (path, turns, found) in [
+            (&b"/x"[..], (3, 3), valued),
+            (b"/x", (3, 3), withheld),
+            (b"/x", (3, 4), found),
+            (&longer, (3, 3), found),
+        ] {
+            paths.put(path, 1, turns, found, || leaf);
+            assert_eq!(paths.get(path, 1, turns.0), None);
+            assert_eq!(paths.get(path, 1, turns.1), None);
+        }
+        for number in 0..4 * PATHS {
+            paths.put(number.to_string().as_bytes(), 1, (3, 3), found, || leaf);
+        }
+        assert_eq!(paths.places.len(), PATHS);
+    }
 
     #[test]
     fn says_what_classifying_says_also_the_second_time() {

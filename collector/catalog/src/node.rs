@@ -8,11 +8,11 @@ use foldhash::{HashMap, HashMapExt};
 use crate::delta::{Counts, DeltaRecord, MINUTE_US, Standing};
 use crate::key::{ANY_HOST, normalise_host};
 use crate::limits::{DEPTH_MAX, Fold, Folded, Limits};
-use crate::memo::Memo;
+use crate::memo::{Memo, Paths};
 use crate::repeats::{Repeats, Verdict};
 use crate::segment::{Coarseness, LeafPath, id_of};
 use crate::stats::MinuteCounts;
-use crate::tokens::walk;
+use crate::tokens::{Walk, walk};
 use crate::{ApiDelta, ApiKey, LeafId, Method, Side};
 
 /// Deltas without a call after which a node forgets a leaf. It needs only increments; a leaf that comes back is new.
@@ -76,6 +76,7 @@ struct Shared {
     /// Canonical bytes of the leaf at hand; kept to save the allocation.
     canonical: Vec<u8>,
     memo: Memo,
+    paths: Paths,
 }
 
 #[derive(Debug)]
@@ -139,6 +140,7 @@ impl NodeCatalog {
             folded: Folded::default(),
             canonical: Vec::new(),
             memo: Memo::default(),
+            paths: Paths::default(),
         };
         Self {
             apis: HashMap::new(),
@@ -269,38 +271,16 @@ fn seed_of(key: &ApiKey) -> u64 {
 impl NodeApi {
     /// Counts one call.
     fn observe(&mut self, observation: &Observation<'_>, shared: &mut Shared) -> Recorded {
-        let Shared {
-            limits,
-            leaves,
-            repeats,
-            folded,
-            canonical,
-            memo,
-        } = shared;
         let weight = observation.weight;
         let standing = Standing::of(observation.status);
         let served = standing == Standing::Served;
         let method = Method::from_token(observation.method);
         if method == Method::Other {
-            folded.add(Fold::Methods, weight);
+            shared.folded.add(Fold::Methods, weight);
         }
-        let found = walk(
-            observation.path,
-            limits.depth.min(DEPTH_MAX),
-            self.seed,
-            memo,
-            canonical,
-            |parent, word| match repeats.judge(parent, word, served) {
-                Verdict::Literal => true,
-                Verdict::Withheld => false,
-                Verdict::Value => {
-                    folded.add(Fold::Words, weight);
-                    false
-                }
-            },
-        );
+        let (found, leaf) = self.walk(observation, standing, shared);
         if found.cut {
-            folded.add(Fold::Depth, weight);
+            shared.folded.add(Fold::Depth, weight);
         }
         let mut withheld = 0;
         if found.withheld + found.repeated > 0 && served {
@@ -308,12 +288,19 @@ impl NodeApi {
                 .private
                 .wrapping_add(u64::from(method.code()).wrapping_mul(0x9e37_79b9_7f4a_7c15));
             if found.withheld > 0 {
-                repeats.withhold(private, weight);
+                shared.repeats.withhold(private, weight);
             } else {
-                withheld = repeats.hand_over(private);
+                withheld = shared.repeats.hand_over(private);
             }
         }
-        let id = self.leaf_for(canonical, standing, weight, limits, leaves, folded);
+        let Shared {
+            limits,
+            leaves,
+            folded,
+            canonical,
+            ..
+        } = shared;
+        let id = leaf.unwrap_or_else(|| self.leaf_for(canonical, standing, weight, limits, leaves, folded));
         let host = self.host.clone();
         let leaf = self.leaves.get_mut(&id).expect("`leaf_for` inserted it");
         let record = leaf.record(method, standing);
@@ -330,6 +317,49 @@ impl NodeApi {
             host,
             rare,
         }
+    }
+
+    /// What is on the way through the path. Its leaf, if it is known without the leaf's canonical bytes; else these are written.
+    fn walk(
+        &self,
+        observation: &Observation<'_>,
+        standing: Standing,
+        shared: &mut Shared,
+    ) -> (Walk, Option<LeafId>) {
+        let Shared {
+            limits,
+            repeats,
+            folded,
+            canonical,
+            memo,
+            paths,
+            ..
+        } = shared;
+        let turns = repeats.turns();
+        if let Some((found, leaf)) = paths.get(observation.path, self.seed, turns)
+            && self.leaves.get(&leaf).is_some_and(|leaf| leaf.has(standing))
+        {
+            return (found, Some(leaf));
+        }
+        let served = standing == Standing::Served;
+        let found = walk(
+            observation.path,
+            limits.depth.min(DEPTH_MAX),
+            self.seed,
+            memo,
+            canonical,
+            |parent, word| match repeats.judge(parent, word, served) {
+                Verdict::Literal => true,
+                Verdict::Withheld => false,
+                Verdict::Value => {
+                    folded.add(Fold::Words, observation.weight);
+                    false
+                }
+            },
+        );
+        let turns = (turns, repeats.turns());
+        paths.put(observation.path, self.seed, turns, found, || id_of(canonical));
+        (found, None)
     }
 
     /// The leaf that takes a call of the leaf with these canonical bytes: itself, or the first coarser one with room.
@@ -490,19 +520,5 @@ impl NodeRecord {
 }
 
 #[cfg(test)]
-pub(crate) mod tests {
-    use super::*;
-
-    /// A call to vary.
-    pub(crate) const CALL: Observation<'static> = Observation {
-        method: "GET",
-        path: b"/",
-        status: Some(200),
-        latency_us: Some(1000),
-        request_bytes: 100,
-        response_bytes: 2000,
-        client: 1,
-        ts_us: 1_700_000_000_000_000,
-        weight: 1,
-    };
-}
+#[path = "node_tests.rs"]
+pub(crate) mod tests;

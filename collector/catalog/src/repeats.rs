@@ -4,8 +4,7 @@
 //! shown too many different words: then that is the position of a value. Calls that were counted without the word's text
 //! before are remembered by leaf and handed over once, so that the collector can tell them from calls of real values.
 
-use std::collections::HashSet;
-
+use foldhash::{HashSet, HashSetExt};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 /// Slots for words and for leaves on trial; 8 bytes each.
@@ -83,6 +82,8 @@ pub(crate) struct Repeats {
     words_per_position: u32,
     generation_max: usize,
     forgotten: u64,
+    /// How often the younger generation became the older one.
+    turns: u64,
 }
 
 impl Repeats {
@@ -97,6 +98,7 @@ impl Repeats {
             words_per_position,
             generation_max: (words_max / 2).max(1),
             forgotten: 0,
+            turns: 0,
         }
     }
 
@@ -136,8 +138,14 @@ impl Repeats {
         if self.young.len() >= self.generation_max {
             self.forgotten += self.old.len() as u64;
             self.old = std::mem::take(&mut self.young);
+            self.turns += 1;
         }
         self.young.insert(hash);
+    }
+
+    /// While this stays the same, a word that was judged a literal is one, and judging it again changes nothing.
+    pub(crate) const fn turns(&self) -> u64 {
+        self.turns
     }
 
     /// Remembers calls that were counted without the text of their leaf's words.
@@ -193,6 +201,24 @@ mod tests {
             Verdict::Literal,
             "what is text stays text"
         );
+    }
+
+    #[test]
+    fn within_a_turn_literals_stay() {
+        let mut repeats = Repeats::new(1, u32::MAX, 8);
+        let (mut turns, mut literals) = (0, Vec::new());
+        for at in 0..100u64 {
+            repeats.judge(at, "word", true);
+            if std::mem::replace(&mut turns, repeats.turns()) != repeats.turns() {
+                literals.clear();
+            }
+            literals.push(at);
+            for literal in &literals {
+                assert_eq!(repeats.judge(*literal, "word", false), Verdict::Literal);
+            }
+            assert_eq!(turns, repeats.turns());
+        }
+        assert_eq!(turns, 24, "after every four words but the first");
     }
 
     #[test]

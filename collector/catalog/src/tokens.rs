@@ -15,6 +15,8 @@ pub(crate) struct Walk {
     pub(crate) repeated: u32,
     /// Plausible words that were not.
     pub(crate) withheld: u32,
+    /// Segments that are values.
+    pub(crate) values: u32,
     /// The path was deeper than allowed.
     pub(crate) cut: bool,
 }
@@ -58,7 +60,10 @@ pub(crate) fn walk(
         let start = canonical.len();
         match memo.classify(segment) {
             Shape::Route(text) => push_literal(canonical, &text),
-            Shape::Typed(kind) => push_typed(canonical, kind),
+            Shape::Typed(kind) => {
+                found.values += 1;
+                push_typed(canonical, kind);
+            }
             Shape::Plausible(text) => {
                 found.private = xxh3_64_with_seed(text.as_bytes(), found.private);
                 if keep(parent, &text) {
