@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use foldhash::{HashMap, HashMapExt};
 use policy::HeaderList;
+use protocol::Headers;
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::mask::{Audience, MASK, cut, mask};
@@ -21,6 +22,10 @@ const LISTS_MAX: usize = 256;
 const LIST_BYTES_MAX: usize = 2048;
 /// Lists that are recognised when they come again.
 const SEEN: usize = 512;
+/// Messages that are found without a look at each of their fields.
+const MESSAGES: usize = 128;
+/// Most memory of the headers of one that is remembered, bytes.
+const MESSAGE_BYTES_MAX: usize = 4096;
 /// Names that are found without a search.
 const LATEST: usize = 128;
 
@@ -53,6 +58,10 @@ pub(crate) struct Fields {
     names: HashMap<Box<[u8]>, Option<Arc<str>>>,
     /// By name as sent, its length first, and value.
     values: HashMap<Box<[u8]>, Shown<Field>>,
+    /// Messages that came again, by the hash of what their headers are made of; each has one place, and the latest of a place stays.
+    messages: Vec<Option<Message>>,
+    /// Hashes of messages that came once or more, likewise.
+    messages_seen: [u64; MESSAGES],
     /// By all allowed names and values of a message.
     lists: HashMap<Box<[u8]>, Shown<FieldList>>,
     /// Hashes of what messages had that came once or more; each has one place, and the latest of a place stays.
@@ -60,6 +69,13 @@ pub(crate) struct Fields {
     key: Vec<u8>,
     /// The allowed fields at hand within `key`.
     places: Vec<Place>,
+}
+
+#[derive(Debug)]
+struct Message {
+    hash: u64,
+    headers: Headers,
+    shown: Shown<FieldList>,
 }
 
 /// A field within a key: length of its name in one byte, name, value.
@@ -98,6 +114,8 @@ impl Fields {
             latest: [const { None }; LATEST],
             names: HashMap::new(),
             values: HashMap::new(),
+            messages: std::iter::repeat_with(|| None).take(MESSAGES).collect(),
+            messages_seen: [0; MESSAGES],
             lists: HashMap::new(),
             seen: [0; SEEN],
             key: Vec::new(),
@@ -106,11 +124,36 @@ impl Fields {
     }
 
     /// Those of a message.
-    pub(crate) fn of<'a>(
-        &mut self,
-        headers: impl Iterator<Item = (&'a [u8], &'a [u8])>,
-        counters: &mut RedactCounters,
-    ) -> FieldList {
+    pub(crate) fn of(&mut self, headers: &Headers, counters: &mut RedactCounters) -> FieldList {
+        let hash = xxh3_64(headers.text());
+        let at = hash as usize % MESSAGES;
+        if let Some(Some(message)) = self.messages.get(at)
+            && message.hash == hash
+            && message.headers.is_same(headers)
+        {
+            message.shown.count(counters);
+            return message.shown.what.clone();
+        }
+        let shown = self.filtered(headers);
+        shown.count(counters);
+        let again = self
+            .messages_seen
+            .get_mut(at)
+            .is_some_and(|seen| std::mem::replace(seen, hash) == hash);
+        if again
+            && headers.memory_bytes() <= MESSAGE_BYTES_MAX
+            && let Some(place) = self.messages.get_mut(at)
+        {
+            *place = Some(Message {
+                hash,
+                headers: headers.clone(),
+                shown: shown.clone(),
+            });
+        }
+        shown.what
+    }
+
+    fn filtered(&mut self, headers: &Headers) -> Shown<FieldList> {
         let mut key = std::mem::take(&mut self.key);
         let mut places = std::mem::take(&mut self.places);
         key.clear();
@@ -136,8 +179,7 @@ impl Fields {
             None => self.remembered_list(&key, &places),
         };
         (self.key, self.places) = (key, places);
-        shown.count(counters);
-        shown.what
+        shown
     }
 
     fn allows(&mut self, name: &[u8]) -> bool {
@@ -274,12 +316,11 @@ fn has_origin(value: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use policy::CapturePolicy;
-    use protocol::Headers;
 
     use super::*;
 
     fn of(fields: &mut Fields, sent: &Headers, counters: &mut RedactCounters) -> FieldList {
-        fields.of(sent.iter(), counters)
+        fields.of(sent, counters)
     }
 
     #[test]
@@ -330,27 +371,66 @@ mod tests {
         assert_eq!(fields.values.len(), 1);
         assert!(fields.names.len() <= REMEMBERED_MAX);
     }
+
     #[test]
     fn lists_that_come_again() {
         let mut fields = Fields::new(&CapturePolicy::default().headers.request);
-        let mut counters = RedactCounters::default();
+        let of = |fields: &mut Fields, value: String| {
+            let sent = Headers::from([("user-agent", value)]);
+            [0; 3].map(|_| fields.filtered(&sent).what)
+        };
         for number in 0..=LISTS_MAX {
-            let sent = Headers::from([("user-agent", number.to_string())]);
-            let [_, second, third] = [0; 3].map(|_| of(&mut fields, &sent, &mut counters));
+            let [_, second, third] = of(&mut fields, number.to_string());
             assert!(Arc::ptr_eq(&second, &third), "{number}");
         }
         assert_eq!(fields.lists.len(), 1);
-        // Length byte and lengths of name and value are part of it.
+        // Lengths of value and name, and the name, are part of it.
         let around = 4 + 1 + "user-agent".len();
         for (bytes, remembered) in [
             (LIST_BYTES_MAX - around, true),
             (LIST_BYTES_MAX - around + 1, false),
         ] {
-            let sent = Headers::from([("user-agent", "a".repeat(bytes))]);
-            let [_, second, third] = [0; 3].map(|_| of(&mut fields, &sent, &mut counters));
+            let [_, second, third] = of(&mut fields, "a".repeat(bytes));
             assert_eq!(Arc::ptr_eq(&second, &third), remembered, "{bytes}");
             assert_eq!(second, third);
         }
+    }
+
+    #[test]
+    fn messages_that_come_again() {
+        let list = CapturePolicy::default().headers.request;
+        let mut fields = Fields::new(&list);
+        for number in 0..4 * MESSAGES {
+            // The second time the same text, of which another part is the name.
+            for name in ["user-agent", "user-agen"] {
+                let value = format!("{}{number}", "t".repeat(11 - name.len()));
+                let sent = Headers::from([(name, value)]);
+                for _ in 0..3 {
+                    let mut counters = RedactCounters::default();
+                    let fresh = Fields::new(&list).filtered(&sent).what;
+                    assert_eq!(of(&mut fields, &sent, &mut counters), fresh, "{sent:?}");
+                }
+            }
+        }
+        assert_eq!(fields.messages.len(), MESSAGES);
+        let mut remembered = |bytes: usize| {
+            let mut sent = Headers::with_capacity(1, bytes - 16);
+            sent.push(b"accept", b"text/plain");
+            assert_eq!(sent.memory_bytes(), bytes);
+            for _ in 0..2 {
+                of(&mut fields, &sent, &mut RedactCounters::default());
+            }
+            let mut messages = fields.messages.iter_mut();
+            messages
+                .find(|message| {
+                    message
+                        .as_ref()
+                        .is_some_and(|message| message.headers.is_same(&sent))
+                })
+                .is_some_and(|message| message.take().is_some())
+        };
+        assert!(remembered(MESSAGE_BYTES_MAX));
+        assert!(!remembered(MESSAGE_BYTES_MAX + 1));
     }
 
     #[test]

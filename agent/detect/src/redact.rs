@@ -85,12 +85,12 @@ impl Redactor {
         self.counters.queries_cut += u64::from(query_cut);
         let method = self.method(&exchange.request.method);
         let counters = &mut self.counters;
-        let request_headers = self.request_fields.of(exchange.request.headers.iter(), counters);
+        let request_headers = self.request_fields.of(&exchange.request.headers, counters);
         let response_headers = exchange
             .response
             .as_ref()
             .map_or_else(FieldList::default, |response| {
-                self.response_fields.of(response.headers.iter(), counters)
+                self.response_fields.of(&response.headers, counters)
             });
         let operation = self.operations.of(exchange);
         self.counters.operations_cut = self.operations.cut();

@@ -14,7 +14,7 @@ pub struct Headers {
 }
 
 /// Where in the text a field is. Parsers bound heads far below 4 GiB; text behind that would be empty.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Span {
     name: u32,
     name_end: u32,
@@ -149,6 +149,18 @@ impl Headers {
     pub fn clear(&mut self) {
         self.text.clear();
         self.spans.clear();
+    }
+
+    /// What the fields lie in. It may be more than they, and says nothing of where they begin: to tell lists apart quickly.
+    #[must_use]
+    pub fn text(&self) -> &[u8] {
+        &self.text
+    }
+
+    /// Whether both are made of the same text in the same way: equal then, and found so without a look at each field.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        self.text == other.text && self.spans == other.spans
     }
 
     /// Bytes of memory that the list keeps.
@@ -290,6 +302,21 @@ mod tests {
         assert_eq!(headers.get(b"accep"), None);
         assert_eq!(headers.all(b"aCCept").collect::<Vec<_>>(), [b"a", b"b"]);
         assert_eq!(headers.len(), 4);
+    }
+
+    #[test]
+    fn same_by_what_they_are_made_of() {
+        let one = Headers::from([("ab", "c")]);
+        assert!(one.is_same(&Headers::from([("ab", "c")])));
+        for other in [
+            Headers::from([("a", "bc")]),
+            Headers::from([("ab", "C")]),
+            Headers::from([("ab", "c"), ("", "")]),
+            Headers::new(),
+        ] {
+            assert!(!one.is_same(&other) && one != other, "{other:?}");
+        }
+        assert_eq!(one.text(), b"abc");
     }
 
     #[test]
