@@ -20,7 +20,7 @@ use crate::{
 /// Most iovecs of one call (`UIO_MAXIOV`).
 const PARTS_MAX: u32 = 1024;
 /// Most that are stepped over backwards where `bpf_loop` does not exist and the verifier walks each turn.
-const PARTS_MAX_UNROLLED: u32 = 16;
+const PARTS_MAX_UNROLLED: u32 = 64;
 /// Words read of a message's iterator; all fields lie in them.
 const WORDS: usize = 8;
 

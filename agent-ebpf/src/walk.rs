@@ -129,12 +129,12 @@ pub extern "C" fn send(connection: *mut Connection, cursor: *mut Cursor) -> u32 
         }
         return 0;
     }
-    // A copy: loops with a callback want their state on the stack of who starts them.
-    let cursor = &mut Cursor {
-        left: u64::from(left),
-        ..*cursor
-    };
-    walk(cursor);
+    cursor.left = u64::from(left);
+    if HAS_LOOP.load() != 0 {
+        walk(cursor);
+    } else {
+        walk_in_map(cursor);
+    }
     // What the pieces did not cover: capped bytes, or parts beyond the limit.
     let piece = &mut cursor.piece;
     let covered = piece.offset.wrapping_sub(start);
@@ -158,17 +158,22 @@ pub extern "C" fn send(connection: *mut Connection, cursor: *mut Cursor) -> u32 
 }
 
 /// Sends piece after piece.
-#[inline(always)]
+#[inline(never)]
 fn walk(cursor: &mut Cursor) {
-    if HAS_LOOP.load() != 0 {
-        let pointer: *mut Cursor = cursor;
-        // SAFETY: the callback matches the helper's contract and gets the stack value passed here.
-        unsafe { bpf_loop(PIECES_MAX, step as *const () as *mut c_void, pointer.cast(), 0) };
-        return;
-    }
-    // In a map the verifier does not follow values: it walks the loop once for all transfers, not once for each that it can think of.
+    // A copy: loops with a callback want their state on the stack of who starts them.
+    let mut walked = *cursor;
+    let pointer: *mut Cursor = &raw mut walked;
+    // SAFETY: the callback matches the helper's contract and gets the stack value passed here.
+    unsafe { bpf_loop(PIECES_MAX, step as *const () as *mut c_void, pointer.cast(), 0) };
+    *cursor = walked;
+}
+
+/// The same where `bpf_loop` does not exist. In a map the verifier does not follow values: it walks the loop once for all transfers, not
+/// once for each that it can think of.
+#[inline(never)]
+fn walk_in_map(cursor: &mut Cursor) {
     let thread = bpf_get_current_pid_tgid();
-    if WALKS.insert(thread, *cursor, 0).is_err() {
+    if WALKS.insert(thread, &*cursor, 0).is_err() {
         return;
     }
     walk_stored();
@@ -186,9 +191,10 @@ fn walk(cursor: &mut Cursor) {
 #[inline(never)]
 extern "C" fn walk_stored() -> u32 {
     if let Some(cursor) = WALKS.get_ptr_mut(bpf_get_current_pid_tgid()) {
-        for i in 0..PIECES_MAX_UNROLLED {
-            // SAFETY: a live map value.
-            if unsafe { step(i, cursor.cast()) } != 0 {
+        // SAFETY: a live map value, of this thread alone.
+        let cursor = unsafe { &mut *cursor };
+        for _ in 0..PIECES_MAX_UNROLLED {
+            if !next_piece(cursor) {
                 break;
             }
         }
@@ -203,19 +209,25 @@ pub fn length_of(field: u64) -> u64 {
     core::hint::black_box(field) & LENGTH_BITS
 }
 
-/// One piece. Not 0 ends the loop.
+/// [`next_piece`] as a callback. Not 0 ends the loop.
 #[inline(never)]
 unsafe extern "C" fn step(_: u32, cursor: *mut c_void) -> i64 {
     // SAFETY: `walk` passes its own cursor.
     let cursor = unsafe { &mut *cursor.cast::<Cursor>() };
+    i64::from(!next_piece(cursor))
+}
+
+/// Sends one piece. False when there is no other.
+#[inline(always)]
+fn next_piece(cursor: &mut Cursor) -> bool {
     let left = length_of(cursor.left);
     let mut available = length_of(cursor.available);
     if left == 0 {
-        return 1;
+        return false;
     }
     if available == 0 {
         if length_of(cursor.vector_length) == 0 {
-            return 1;
+            return false;
         }
         let array = if cursor.array == Array::Kernel as u64 {
             Array::Kernel
@@ -223,7 +235,7 @@ unsafe extern "C" fn step(_: u32, cursor: *mut c_void) -> i64 {
             Array::User
         };
         let Some([address, room]) = array.read(cursor.vector) else {
-            return 1;
+            return false;
         };
         cursor.address = address;
         available = length_of(room);
@@ -243,7 +255,7 @@ unsafe extern "C" fn step(_: u32, cursor: *mut c_void) -> i64 {
     };
     cursor.available = available - bytes;
     if bytes == 0 {
-        return 0;
+        return true;
     }
     cursor.piece.address = cursor.address;
     cursor.piece.bytes = bytes as u32;
@@ -255,5 +267,5 @@ unsafe extern "C" fn step(_: u32, cursor: *mut c_void) -> i64 {
     cursor.piece.offset = cursor.piece.offset.wrapping_add(bytes as u32);
     cursor.address += bytes;
     cursor.left = left - bytes;
-    0
+    true
 }
