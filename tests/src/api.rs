@@ -151,8 +151,15 @@ impl Api {
     /// Calls whose server listens on this port, oldest first.
     #[must_use]
     pub fn calls(&self, port: u16) -> Vec<Call> {
-        let mut calls: Vec<Call> = self.all("calls").iter().map(Call::parse).collect();
+        let mut calls = self.all_calls();
         calls.retain(|call| call.server.port() == port);
+        calls
+    }
+
+    /// Calls of all servers, oldest first.
+    #[must_use]
+    pub fn all_calls(&self) -> Vec<Call> {
+        let mut calls: Vec<Call> = self.all("calls").iter().map(Call::parse).collect();
         calls.reverse();
         calls
     }

@@ -5,6 +5,9 @@ use std::time::{Duration, Instant};
 /// Long enough for a busy machine, short enough to fail a run.
 pub const DEADLINE: Duration = Duration::from_secs(40);
 
+/// A number by which every deadline is multiplied: on an emulated processor everything takes longer. 1 when not set.
+const PATIENCE_VARIABLE: &str = "EASTWATCH_TEST_PATIENCE";
+
 /// Between two looks.
 const INTERVAL: Duration = Duration::from_millis(20);
 
@@ -16,11 +19,13 @@ pub fn until<T>(what: &str, look: impl FnMut() -> Option<T>) -> T {
     until_within(DEADLINE, what, look)
 }
 
-/// As [`until`], with a deadline.
+/// As [`until`], with a deadline. `EASTWATCH_TEST_PATIENCE` multiplies it.
 ///
 /// # Panics
 /// After `deadline`, naming `what`.
 pub fn until_within<T>(deadline: Duration, what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let patience = std::env::var(PATIENCE_VARIABLE).map_or(1, |number| number.parse().unwrap());
+    let deadline = deadline * patience;
     let end = Instant::now() + deadline;
     loop {
         if let Some(found) = look() {

@@ -18,6 +18,7 @@ mod setup;
 mod stop;
 mod test;
 mod toolchain;
+mod vm_test;
 mod workspace;
 
 use std::process::ExitCode;
@@ -53,6 +54,8 @@ enum Verb {
     Demo(demo::Arguments),
     /// Check everything: format, lints, dependency directions, licences, unit, property and live end-to-end tests.
     Test(test::Arguments),
+    /// Run the live tests in VMs with other kernels, with every provider that each kernel has.
+    VmTest(vm_test::Arguments),
     /// Measure what Eastwatch costs: eBPF programs, a web server under load, memory, the crates' benchmarks.
     Bench(bench::Arguments),
     /// Search for inputs that break a parser, for a bounded time; what was found before is run by `test`.
@@ -81,6 +84,7 @@ fn dispatch(verb: Verb) -> Result<()> {
         Verb::Run(arguments) => run::run(&workspace, &arguments),
         Verb::Demo(arguments) => demo::run(&workspace, &arguments),
         Verb::Test(arguments) => test::run(&workspace, &arguments),
+        Verb::VmTest(arguments) => vm_test::run(&workspace, &arguments),
         Verb::Bench(arguments) => bench::run(&workspace, &arguments),
         Verb::Fuzz(arguments) => fuzz::run(&workspace, &arguments),
         Verb::Bless => test::bless(&workspace),

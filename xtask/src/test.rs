@@ -10,7 +10,7 @@ use crate::metadata::Metadata;
 use crate::setup::{self, Group};
 use crate::toolchain::{self, Compiler};
 use crate::workspace::{Profile, Workspace};
-use crate::{build, build_ebpf, command, directions, licences, preflight};
+use crate::{build, build_ebpf, command, directions, licences, preflight, vm_test};
 
 /// The package of the end-to-end tests.
 const END_TO_END: &str = "tests";
@@ -42,7 +42,7 @@ pub struct Arguments {
 
 /// Runs every check, also after one has failed, and says at the end which did.
 pub fn run(workspace: &Workspace, arguments: &Arguments) -> Result<()> {
-    setup::ensure(workspace, &[Group::Tests])?;
+    setup::ensure(workspace, &[Group::Tests, Group::Vm])?;
     let mut checks = Checks::default();
     checks.check("format", || {
         command::run(cargo(workspace).args(["fmt", "--all", "--check"]))
@@ -74,6 +74,7 @@ pub fn run(workspace: &Workspace, arguments: &Arguments) -> Result<()> {
         });
         if !arguments.without_live {
             checks.check("end-to-end tests", || end_to_end_tests(workspace, arguments));
+            checks.check("other kernels", || other_kernels(workspace));
         }
     }
     checks.conclude()
@@ -176,6 +177,19 @@ fn end_to_end_tests(workspace: &Workspace, arguments: &Arguments) -> Result<()> 
         "--",
         "--test-threads=1",
     ]))
+}
+
+/// Live tests on one old and one new kernel; `vm-test` has more.
+fn other_kernels(workspace: &Workspace) -> Result<()> {
+    if let Some(reason) = vm_test::obstacle() {
+        if env::var_os("CI").is_some() {
+            bail!("VMs must work where CI runs: {reason}");
+        }
+        eprintln!("skipped: {reason}");
+        return Ok(());
+    }
+    build::host_binaries(workspace, Profile::Debug)?;
+    vm_test::every_run(workspace)
 }
 
 /// The checks so far.

@@ -27,7 +27,7 @@ const ROUNDS_MAX: usize = 4;
 
 #[derive(Debug, Args)]
 pub struct Arguments {
-    /// Also what `test` needs: servers and clients to test against, linters.
+    /// Also what `test` and `vm-test` need: servers and clients to test against, linters, QEMU.
     #[arg(long)]
     tests: bool,
 
@@ -45,6 +45,7 @@ impl Arguments {
         let demo = self.demo.then_some(Group::Demo);
         demo.into_iter()
             .chain(self.tests.then_some(Group::Tests))
+            .chain(self.tests.then_some(Group::Vm))
             .collect()
     }
 }

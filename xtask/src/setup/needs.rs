@@ -13,6 +13,8 @@ pub enum Group {
     Demo,
     /// Servers, clients and linters of `test`.
     Tests,
+    /// What boots other kernels, for `vm-test` and `test`.
+    Vm,
 }
 
 /// How to see that something is there.
@@ -69,6 +71,7 @@ const TESTS: &[Need] = &[
     NODE,
     // Without the package `apache2`, which adds a service and a configuration that no test uses.
     program("apache2", "apache2-bin", "web server"),
+    program("busybox", "busybox-static", "client and server"),
     program("bpftool", "bpftool", "list of loaded programs"),
     program("curl", "curl", "client"),
     program("ip", "iproute2", "network namespaces"),
@@ -107,6 +110,15 @@ const TESTS: &[Need] = &[
     },
 ];
 
+const VM: &[Need] = &[
+    program("qemu-system-x86_64", "qemu-system-x86", "VMs with other kernels"),
+    program("busybox", "busybox-static", "file system of the VMs"),
+    program("cpio", "cpio", "test of the file system of the VMs"),
+    program("lz4", "lz4", "unpacking of kernels"),
+    program("strip", "binutils", "smaller programs in the VMs"),
+    program("zstd", "zstd", "unpacking of kernels"),
+];
+
 /// The linter of Debian's compiler: only it can read that compiler's `core` for BPF.
 pub const SYSTEM_CLIPPY: Need = Need {
     probe: Probe::File("/usr/bin/clippy-driver"),
@@ -120,6 +132,7 @@ impl Group {
         match self {
             Self::Demo => DEMO,
             Self::Tests => TESTS,
+            Self::Vm => VM,
         }
     }
 }

@@ -1,0 +1,256 @@
+//! The first process of a test VM: prepares the machine, runs the steps that it finds, powers off.
+//!
+//! `/vm/plan.json` is `{"results":"/dev/ttyS1","steps":[{"name":…,"argv":[…],"env":{…},"timeout_s":…}]}`. To the file `results` it
+//! writes one JSON object a line: `{"step":NAME,"line":{…}}` for each line of a step's standard output that is a JSON object,
+//! `{"step":NAME,"text":"…"}` for each other line of it and each of its standard error, `{"step":NAME,"exit":CODE,"seconds":S}` at the
+//! step's end, where the code of a step that a signal ended is 128 and the signal, and `{"end":CODE}` at last: 0, or the code of the
+//! first step that failed.
+
+#![forbid(unsafe_code)]
+#![allow(
+    clippy::indexing_slicing,
+    reason = "indexing a JSON value by a name cannot fail"
+)]
+
+use std::collections::BTreeMap;
+use std::fs::{self, File, OpenOptions};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use nix::mount::{MsFlags, mount};
+use nix::sys::reboot::{RebootMode, reboot};
+use nix::sys::signal::{Signal, kill};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::Pid;
+use serde_json::{Value, json};
+
+/// What is to be done.
+const PLAN: &str = "/vm/plan.json";
+
+/// Where, and which file system. What a kernel does not have is left out; a step that needs it says so.
+const MOUNTS: [(&str, &str); 9] = [
+    ("/proc", "proc"),
+    ("/sys", "sysfs"),
+    ("/dev", "devtmpfs"),
+    ("/dev/shm", "tmpfs"),
+    ("/sys/kernel/tracing", "tracefs"),
+    ("/sys/fs/bpf", "bpf"),
+    ("/sys/fs/cgroup", "cgroup2"),
+    ("/run", "tmpfs"),
+    ("/tmp", "tmpfs"),
+];
+
+/// Between two looks at a running step.
+const INTERVAL: Duration = Duration::from_millis(50);
+
+/// The code of a step that took too long, as `timeout` has it.
+const TIMED_OUT: i32 = 124;
+
+/// The code when there is no plan, or it cannot be read.
+const NO_PLAN: i32 = 125;
+
+type AnyError = Box<dyn std::error::Error + Send + Sync>;
+
+/// Where results go; each line is written as a whole.
+type Results = Arc<Mutex<File>>;
+
+/// One program to run.
+struct Step {
+    name: String,
+    argv: Vec<String>,
+    env: BTreeMap<String, String>,
+    timeout: Duration,
+}
+
+fn main() {
+    for (place, kind) in MOUNTS {
+        let mounted = fs::create_dir_all(place).and_then(|()| {
+            Ok(mount(
+                Some(kind),
+                place,
+                Some(kind),
+                MsFlags::empty(),
+                None::<&str>,
+            )?)
+        });
+        if let Err(error) = mounted {
+            eprintln!("vm-init: {kind} on {place}: {error}");
+        }
+    }
+    if let Err(error) = run() {
+        eprintln!("vm-init: {error}");
+    }
+    let failed = reboot(RebootMode::RB_POWER_OFF);
+    eprintln!("vm-init: cannot power off: {failed:?}");
+}
+
+fn run() -> Result<(), AnyError> {
+    let plan: Value = serde_json::from_slice(&fs::read(PLAN)?)?;
+    let results = plan["results"].as_str().ok_or("the plan names no results")?;
+    let results = Arc::new(Mutex::new(OpenOptions::new().write(true).open(results)?));
+    let code = match prepare().and_then(|()| steps(&plan)) {
+        Ok(steps) => steps
+            .iter()
+            .map(|step| conduct(step, &results))
+            .fold(0, |first, code| if first == 0 { code } else { first }),
+        Err(error) => {
+            eprintln!("vm-init: {error}");
+            NO_PLAN
+        }
+    };
+    say(&results, &json!({"end": code}));
+    // The last user's close waits until the terminal has sent everything.
+    Ok(())
+}
+
+/// What programs expect of a machine besides file systems.
+fn prepare() -> Result<(), AnyError> {
+    let loopback = Command::new("ip").args(["link", "set", "lo", "up"]).status()?;
+    if !loopback.success() {
+        return Err("cannot bring the loopback interface up".into());
+    }
+    fs::write("/proc/sys/kernel/hostname", "vm")?;
+    Ok(())
+}
+
+fn steps(plan: &Value) -> Result<Vec<Step>, AnyError> {
+    let words = |value: &Value| -> Option<Vec<String>> {
+        let items = value.as_array()?.iter();
+        items.map(|item| item.as_str().map(str::to_owned)).collect()
+    };
+    let read = |step: &Value| {
+        let env = step["env"].as_object()?.iter();
+        Some(Step {
+            name: step["name"].as_str()?.to_owned(),
+            argv: words(&step["argv"])?,
+            env: env
+                .map(|(name, value)| Some((name.clone(), value.as_str()?.to_owned())))
+                .collect::<Option<_>>()?,
+            timeout: Duration::from_secs(step["timeout_s"].as_u64()?),
+        })
+    };
+    let steps = plan["steps"].as_array().ok_or("the plan has no steps")?;
+    let steps: Option<Vec<Step>> = steps.iter().map(read).collect();
+    Ok(steps.ok_or("a step of the plan lacks something")?)
+}
+
+/// Runs a step to its end and gives its code. Nothing that it started is left.
+fn conduct(step: &Step, results: &Results) -> i32 {
+    let started = Instant::now();
+    let code = match start(step) {
+        Ok(mut child) => {
+            let readers = [
+                child
+                    .stdout
+                    .take()
+                    .map(|out| forward(out, as_line, &step.name, results)),
+                child
+                    .stderr
+                    .take()
+                    .map(|err| forward(err, as_text, &step.name, results)),
+            ];
+            let code = wait(&mut child, started + step.timeout);
+            end_everything();
+            for reader in readers.into_iter().flatten() {
+                if reader.join().is_err() {
+                    eprintln!("vm-init: {}: what it said could not be read", step.name);
+                }
+            }
+            code
+        }
+        Err(error) => {
+            say(results, &json!({"step": step.name, "text": error.to_string()}));
+            NO_PLAN
+        }
+    };
+    let seconds = started.elapsed().as_secs_f64();
+    say(
+        results,
+        &json!({"step": step.name, "exit": code, "seconds": seconds}),
+    );
+    code
+}
+
+fn start(step: &Step) -> Result<Child, AnyError> {
+    let (program, arguments) = step.argv.split_first().ok_or("a step without a program")?;
+    if !Path::new(program).exists() {
+        return Err(format!("{program} is not in this machine").into());
+    }
+    let child = Command::new(program)
+        .args(arguments)
+        .envs(&step.env)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()?;
+    Ok(child)
+}
+
+fn wait(child: &mut Child, deadline: Instant) -> i32 {
+    loop {
+        match child.try_wait() {
+            Ok(Some(status)) => {
+                let signal = status.signal().map(|signal| 128 + signal);
+                return status.code().or(signal).unwrap_or(NO_PLAN);
+            }
+            Ok(None) if Instant::now() < deadline => thread::sleep(INTERVAL),
+            Ok(None) => return TIMED_OUT,
+            Err(error) => {
+                eprintln!("vm-init: waiting: {error}");
+                return NO_PLAN;
+            }
+        }
+    }
+}
+
+/// Kills every other process and takes leave of it.
+fn end_everything() {
+    // An error means that there is none.
+    let _ = kill(Pid::from_raw(-1), Signal::SIGKILL);
+    while !matches!(
+        waitpid(None, Some(WaitPidFlag::empty())),
+        Err(_) | Ok(WaitStatus::StillAlive)
+    ) {}
+}
+
+/// Passes lines on until the last process that could write one is gone.
+fn forward(
+    from: impl Read + Send + 'static,
+    shape: fn(&str, &str) -> Value,
+    step: &str,
+    results: &Results,
+) -> JoinHandle<()> {
+    let (step, results) = (step.to_owned(), Arc::clone(results));
+    thread::spawn(move || {
+        for line in BufReader::new(from).split(b'\n').map_while(Result::ok) {
+            let line = String::from_utf8_lossy(&line);
+            if !line.trim().is_empty() {
+                say(&results, &shape(&step, &line));
+            }
+        }
+    })
+}
+
+/// A line of the standard output.
+fn as_line(step: &str, line: &str) -> Value {
+    match serde_json::from_str::<Value>(line) {
+        Ok(object) if object.is_object() => json!({"step": step, "line": object}),
+        _ => as_text(step, line),
+    }
+}
+
+fn as_text(step: &str, line: &str) -> Value {
+    json!({"step": step, "text": line})
+}
+
+fn say(results: &Results, line: &Value) {
+    let mut results = results.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Err(error) = writeln!(results, "{line}") {
+        eprintln!("vm-init: {error}: {line}");
+    }
+}

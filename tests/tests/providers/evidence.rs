@@ -1,0 +1,197 @@
+//! What was sent, and how it is compared with what was stored.
+
+use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use tests::Node;
+use tests::api::Call;
+use tests::http::Response;
+use tests::servers::Server;
+
+/// One request that was answered.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Sent {
+    pub method: &'static str,
+    pub status: u16,
+    /// Of request and response on the wire, where the client knows them.
+    pub bytes: Option<[u64; 2]>,
+    /// The number that the server repeats, where it does.
+    pub sequence: Option<u64>,
+}
+
+impl Sent {
+    /// By a client that knows the sizes.
+    pub fn counted(request: &str, sequence: Option<u64>, response: &Response) -> Self {
+        Self {
+            method: if request.starts_with("POST ") {
+                "POST"
+            } else {
+                "GET"
+            },
+            status: response.status,
+            bytes: Some([request.len() as u64, response.wire_bytes]),
+            sequence,
+        }
+    }
+
+    /// By a client that only says that it was answered with 200.
+    pub fn plain(method: &'static str, sequence: Option<u64>) -> Self {
+        Self {
+            method,
+            status: 200,
+            bytes: None,
+            sequence,
+        }
+    }
+}
+
+/// All that one check sent to one server. Keeps the server alive until it is judged.
+#[derive(Debug)]
+pub struct Evidence {
+    pub port: u16,
+    pub sent: Vec<Sent>,
+    /// Part of the client's name.
+    pub client: &'static str,
+    /// Part of the server's name.
+    pub server: &'static str,
+    /// In a burst the agent may lose what it counts as lost.
+    pub losses: Losses,
+    pub _process: Option<Server>,
+}
+
+/// Whether calls may be missing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Losses {
+    None,
+    /// At most as many as the agent reports.
+    Counted,
+}
+
+impl Evidence {
+    /// Waits until everything is stored, or until what arrives has stopped growing; the judgement then says what is missing.
+    pub fn until_stored(&self, node: &Node) {
+        let waited = catch_unwind(AssertUnwindSafe(|| {
+            node.until_stored(self.port, self.sent.len() as u64);
+        }));
+        if waited.is_err() {
+            println!("port {}: not everything was stored in time", self.port);
+        }
+    }
+
+    /// Figures.
+    ///
+    /// # Panics
+    /// What is stored is not what was sent.
+    pub fn judge(&self, stored: &Stored) -> String {
+        let calls = stored.of(self.port);
+        let wanted = tally(self.sent.iter().map(|sent| format!("{sent:?}")));
+        let found = tally(calls.iter().map(|call| format!("{:?}", self.read(call))));
+        let differences: Vec<String> = wanted
+            .keys()
+            .chain(found.keys().filter(|what| !wanted.contains_key(*what)))
+            .map(|what| (what, number(&wanted, what), number(&found, what)))
+            .filter(|(_, wanted, found)| wanted != found)
+            .map(|(what, wanted, found)| format!("sent {wanted}, stored {found}: {what}"))
+            .collect();
+        let missing = self.sent.len().saturating_sub(calls.len());
+        let only_missing = differences.len() <= missing && calls.len() <= self.sent.len();
+        let excused = self.losses == Losses::Counted && only_missing && missing as u64 <= stored.lost;
+        assert!(
+            differences.is_empty() || excused,
+            "sent {}, stored {}, reported as lost {}: {}\nrows that are not as sent: {}",
+            self.sent.len(),
+            calls.len(),
+            stored.lost,
+            differences.join("; "),
+            calls
+                .iter()
+                .filter(|call| {
+                    let read = format!("{:?}", self.read(call));
+                    number(&wanted, &read) != number(&found, &read)
+                })
+                .map(|call| call.row.to_string())
+                .collect::<Vec<_>>()
+                .join(" ")
+        );
+        let named = |call: &&&Call| {
+            let Call {
+                client_workload,
+                server_workload,
+                row,
+                ..
+            } = call;
+            let client_is_known = !client_workload.is_empty();
+            let right = !client_is_known || client_workload.contains(self.client);
+            assert!(
+                right && server_workload.contains(self.server),
+                "not by {} to {}: {row}",
+                self.client,
+                self.server
+            );
+            client_is_known
+        };
+        // A server may have answered before the kernel comes to tell that the client has asked: then the row cannot name the client.
+        // That is rare where processors are real.
+        let unnamed = calls.len() - calls.iter().filter(named).count();
+        format!(
+            "{} of {}, {unnamed} without the client's name",
+            calls.len(),
+            self.sent.len()
+        )
+    }
+
+    /// A stored call in terms of what is known of what was sent.
+    fn read(&self, call: &Call) -> Sent {
+        let method = match call.method.as_str() {
+            "GET" => "GET",
+            "POST" => "POST",
+            _ => "another",
+        };
+        let known = self.sent.first();
+        Sent {
+            method,
+            status: call.status,
+            bytes: known
+                .and_then(|sent| sent.bytes)
+                .map(|_| [call.request_bytes, call.response_bytes]),
+            sequence: known
+                .and_then(|sent| sent.sequence)
+                .and_then(|_| call.response_header("x-seq")?.parse().ok()),
+        }
+    }
+}
+
+/// What the collector has when the agent has ended.
+#[derive(Debug)]
+pub struct Stored {
+    calls: Vec<Call>,
+    /// Events that the agent reported as lost.
+    lost: u64,
+}
+
+impl Stored {
+    /// Asks the collector once: where it is emulated, that takes seconds.
+    pub fn read(node: &Node) -> Self {
+        Self {
+            calls: node.api().all_calls(),
+            lost: node.api().drops().iter().map(|(_, _, events)| events).sum(),
+        }
+    }
+
+    fn of(&self, port: u16) -> Vec<&Call> {
+        let here = |call: &&Call| call.server.port() == port;
+        self.calls.iter().filter(here).collect()
+    }
+}
+
+fn number(counts: &BTreeMap<String, usize>, what: &str) -> usize {
+    counts.get(what).copied().unwrap_or(0)
+}
+
+fn tally(items: impl Iterator<Item = String>) -> BTreeMap<String, usize> {
+    let mut counts = BTreeMap::new();
+    for item in items {
+        *counts.entry(item).or_default() += 1;
+    }
+    counts
+}

@@ -1,0 +1,318 @@
+//! `vm-test`: the live tests in VMs with other kernels than this machine's, with every provider that each kernel has.
+
+mod archive;
+mod cpio;
+mod image;
+mod initrd;
+mod kernels;
+mod machine;
+mod report;
+mod results;
+mod store;
+
+use std::fs;
+use std::num::NonZero;
+use std::path::PathBuf;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, anyhow, bail};
+use clap::Args;
+use serde_json::json;
+
+use crate::setup::{self, Group};
+use crate::vm_test::initrd::Contents;
+use crate::vm_test::kernels::Kernel;
+use crate::vm_test::machine::{Accelerator, Ended};
+use crate::vm_test::report::Row;
+use crate::vm_test::results::Run;
+use crate::workspace::{Profile, Workspace};
+use crate::{build, build_ebpf, command};
+
+/// Longest run of one VM. Emulated on a busy machine, each provider takes a minute or two.
+const TIMEOUT: Duration = Duration::from_secs(20 * 60);
+
+/// Longest run of one step in it; less than [`TIMEOUT`], so that the VM can still say what was the matter.
+const STEP_TIMEOUT: Duration = Duration::from_secs(18 * 60);
+
+/// How much longer than on this machine the tests wait in a VM.
+const PATIENCE: &str = "6";
+
+/// The second serial port.
+const RESULTS: &str = "/dev/ttyS1";
+
+/// Programs of the system that the tests run in a VM.
+const SYSTEM: [&str; 3] = ["curl", "nginx", "setpriv"];
+
+/// Short-lived processes in a VM of this verb, and in one of `test`, which has less time.
+const PROCESSES: u32 = 1000;
+const PROCESSES_EVERY_RUN: u32 = 200;
+
+#[derive(Debug, Args)]
+pub struct Arguments {
+    /// Only this kernel series; may be repeated.
+    #[arg(long = "kernel", value_name = "SERIES")]
+    kernels: Vec<String>,
+
+    /// Only this provider, which must then load; may be repeated.
+    #[arg(long = "provider", value_name = "NAME")]
+    providers: Vec<String>,
+
+    /// Short-lived processes that each provider must see.
+    #[arg(long, value_name = "NUMBER", default_value_t = PROCESSES)]
+    processes: u32,
+
+    /// Only list the kernels.
+    #[arg(long)]
+    list: bool,
+}
+
+impl Arguments {
+    /// What `test` runs each time.
+    pub fn every_run() -> Self {
+        Self {
+            kernels: kernels::EVERY_RUN.map(str::to_owned).into(),
+            providers: Vec::new(),
+            processes: PROCESSES_EVERY_RUN,
+            list: false,
+        }
+    }
+}
+
+/// The verb.
+pub fn run(workspace: &Workspace, arguments: &Arguments) -> Result<()> {
+    let kernels = kernels::choose(&arguments.kernels)?;
+    if arguments.list {
+        for kernel in kernels {
+            let suites: Vec<&str> = kernel.suites.iter().map(|(_, suite)| *suite).collect();
+            println!("{:5} {}", kernel.series, suites.join(" "));
+        }
+        return Ok(());
+    }
+    setup::ensure(workspace, &[Group::Tests, Group::Vm])?;
+    build_ebpf::run(workspace)?;
+    build::host_binaries(workspace, Profile::Debug)?;
+    boot_all(workspace, arguments, &kernels)
+}
+
+/// The same for `test`, which has set up and built already.
+pub fn every_run(workspace: &Workspace) -> Result<()> {
+    let arguments = Arguments::every_run();
+    boot_all(workspace, &arguments, &kernels::choose(&arguments.kernels)?)
+}
+
+/// Boots as many VMs at a time as there are processors, for the verifier of a kernel uses one only, and reports on all.
+fn boot_all(workspace: &Workspace, arguments: &Arguments, kernels: &[Kernel]) -> Result<()> {
+    let built = &Built::build(workspace)?;
+    let accelerator = Accelerator::detect();
+    eprintln!("     VMs are run by {}", accelerator.name());
+    let at_once = thread::available_parallelism().map_or(1, NonZero::get);
+    let mut rows = Vec::new();
+    for kernels in kernels.chunks(at_once) {
+        let booted: Vec<Result<Row>> = thread::scope(|scope| {
+            let start = |kernel| scope.spawn(move || boot(workspace, arguments, kernel, built, accelerator));
+            let running: Vec<_> = kernels.iter().map(start).collect();
+            let ended = running.into_iter().map(|vm| vm.join());
+            ended
+                .map(|row| row.unwrap_or_else(|_| Err(anyhow!("a thread that runs a VM has panicked"))))
+                .collect()
+        });
+        for row in booted {
+            rows.push(row?);
+        }
+    }
+    let table = report::providers(&rows);
+    let file = directory(workspace)?.join("providers.md");
+    fs::write(&file, &table).with_context(|| format!("writing {}", file.display()))?;
+    println!("{table}");
+    eprintln!("     the table is in {}", file.display());
+    let mut failed = Vec::new();
+    for row in rows.iter().filter(|row| !row.failures.is_empty()) {
+        for failure in &row.failures {
+            eprintln!("kernel {}: {failure}", row.kernel.series);
+        }
+        failed.push(row.kernel.series);
+    }
+    if failed.is_empty() {
+        return Ok(());
+    }
+    bail!("failed on kernel {}", failed.join(", "))
+}
+
+/// Where images, consoles and tables go.
+fn directory(workspace: &Workspace) -> Result<PathBuf> {
+    let directory = workspace.target.join("vm-test");
+    fs::create_dir_all(&directory).with_context(|| format!("creating {}", directory.display()))?;
+    Ok(directory)
+}
+
+fn boot(
+    workspace: &Workspace,
+    arguments: &Arguments,
+    kernel: &Kernel,
+    built: &Built,
+    accelerator: Accelerator,
+) -> Result<Row> {
+    let stored = store::ensure(workspace, kernel)?;
+    let directory = directory(workspace)?;
+    let image = directory.join(format!("{}.cpio", kernel.series));
+    let console = directory.join(format!("{}.console", kernel.series));
+    let archive = initrd::pack(&Contents {
+        init: &built.init,
+        plan: &built.plan(workspace, arguments, kernel),
+        built: &built.programs,
+        system: &built.system,
+        busybox: &built.busybox,
+    })?;
+    fs::write(&image, &archive).with_context(|| format!("writing {}", image.display()))?;
+    eprintln!(
+        "     kernel {}: booting, file system of {} MB, console in {}",
+        kernel.series,
+        archive.len() >> 20,
+        console.display()
+    );
+    let started = Instant::now();
+    let mut run = Run::default();
+    let ended = machine::run(accelerator, &stored.elf, &image, &console, TIMEOUT, |line| {
+        if let Some(shown) = run.heed(line) {
+            eprintln!(
+                "     kernel {} at {:.0} s: {shown}",
+                kernel.series,
+                started.elapsed().as_secs_f64()
+            );
+        }
+    })?;
+    eprintln!(
+        "     kernel {}: off after {:.1} s",
+        kernel.series,
+        started.elapsed().as_secs_f64()
+    );
+    let mut failures = run.failures(kernel);
+    if ended == Ended::TimedOut {
+        failures.push(format!("not done within {} s", TIMEOUT.as_secs()));
+    }
+    if !failures.is_empty() {
+        eprintln!("--- kernel {}: what the tests said at last", kernel.series);
+        run.said.iter().for_each(|line| eprintln!("{line}"));
+        eprintln!("--- its console");
+        eprintln!("{}", machine::last_lines(&console));
+    }
+    fs::remove_file(&image).with_context(|| format!("removing {}", image.display()))?;
+    Ok(Row {
+        kernel: *kernel,
+        version: stored.version,
+        run,
+        failures,
+    })
+}
+
+/// What runs in every VM.
+#[derive(Debug)]
+struct Built {
+    init: PathBuf,
+    /// The live tests.
+    suite: PathBuf,
+    /// All programs of this workspace but the first process.
+    programs: Vec<PathBuf>,
+    system: Vec<PathBuf>,
+    busybox: PathBuf,
+}
+
+impl Built {
+    /// Builds what only VMs need and finds the rest.
+    fn build(workspace: &Workspace) -> Result<Self> {
+        let mut cargo = command::cargo();
+        cargo
+            .args(["test", "--no-run", "--locked", "--package", "tests"])
+            .args([
+                "--test",
+                results::PROVIDERS,
+                "--message-format",
+                "json-render-diagnostics",
+            ])
+            .current_dir(&workspace.root);
+        eprintln!("     $ {}", command::display(&cargo));
+        let suite = executable(&command::output(&mut cargo)?, results::PROVIDERS)
+            .context("cargo built no live tests of the providers")?;
+        let binaries = workspace.target.join(Profile::Debug.directory());
+        let programs = ["eastwatch-agent", "eastwatch-collector", "loadserver"];
+        let mut programs: Vec<PathBuf> = programs.iter().map(|name| binaries.join(name)).collect();
+        programs.push(suite.clone());
+        let find =
+            |name: &str| command::find_program(name).with_context(|| format!("{name} is not installed"));
+        Ok(Self {
+            init: binaries.join("vm-init"),
+            suite,
+            programs,
+            system: SYSTEM.into_iter().map(find).collect::<Result<_>>()?,
+            busybox: find("busybox")?,
+        })
+    }
+
+    /// What the first process does.
+    fn plan(&self, workspace: &Workspace, arguments: &Arguments, kernel: &Kernel) -> String {
+        let mut environment = json!({
+            // What the tests need must be in the VM.
+            "CI": "true",
+            "EASTWATCH_BIN_DIR": workspace.target.join(Profile::Debug.directory()),
+            "EASTWATCH_TEST_PATIENCE": PATIENCE,
+            "EASTWATCH_TEST_PROCESSES": arguments.processes.to_string(),
+            "HOME": "/root",
+            "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
+            "RUST_BACKTRACE": "0",
+        });
+        let wanted = arguments.providers.iter();
+        let wanted: Vec<&str> = wanted
+            .filter(|name| kernel.lack_of(name).is_none())
+            .map(String::as_str)
+            .collect();
+        if let (Some(environment), false) = (environment.as_object_mut(), arguments.providers.is_empty()) {
+            environment.insert("EASTWATCH_TEST_PROVIDERS".to_owned(), json!(wanted.join(",")));
+        }
+        let step = json!({
+            "name": results::PROVIDERS,
+            "argv": [self.suite, "--nocapture", "--test-threads=1"],
+            "env": environment,
+            "timeout_s": STEP_TIMEOUT.as_secs(),
+        });
+        json!({"results": RESULTS, "steps": [step]}).to_string()
+    }
+}
+
+/// The path of a test target in cargo's messages.
+fn executable(messages: &str, target: &str) -> Option<PathBuf> {
+    messages.lines().find_map(|line| {
+        let message: serde_json::Value = serde_json::from_str(line).ok()?;
+        let name = message.pointer("/target/name")?.as_str()?;
+        let path = message.get("executable")?.as_str()?;
+        (name == target).then(|| path.into())
+    })
+}
+
+/// Why VMs cannot be run here; `None` when they can.
+pub fn obstacle() -> Option<String> {
+    if std::env::consts::ARCH != "x86_64" {
+        return Some("the kernels of the VMs are for x86-64".to_owned());
+    }
+    let programs = ["qemu-system-x86_64", "dpkg-deb", "apt-get"];
+    let missing = programs
+        .iter()
+        .find(|name| command::find_program(name).is_none())?;
+    Some(format!(
+        "{missing} is not installed; run `cargo xtask setup --tests`"
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn finds_the_executable_of_a_target_in_cargos_messages() {
+        let messages = "{\"reason\":\"compiler-artifact\",\"target\":{\"name\":\"tests\"},\"executable\":null}\n\
+                        {\"reason\":\"compiler-artifact\",\"target\":{\"name\":\"providers\"},\"executable\":\"/t/providers-1\"}\n\
+                        {\"reason\":\"build-finished\",\"success\":true}\n";
+        assert_eq!(executable(messages, "providers"), Some("/t/providers-1".into()));
+        assert_eq!(executable(messages, "tests"), None);
+    }
+}

@@ -1,0 +1,230 @@
+//! What a VM says, and what follows from it.
+
+use serde::Deserialize;
+
+use crate::vm_test::kernels::Kernel;
+
+/// Lines of a step that a failure shows.
+const SAID_LINES: usize = 40;
+
+/// Name of the step that runs the live tests.
+pub const PROVIDERS: &str = "providers";
+
+/// The check that loads and attaches a provider's programs.
+const LOAD: &str = "load";
+
+/// One line of the VM's first process.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(untagged, deny_unknown_fields)]
+enum Line {
+    Object { step: String, line: serde_json::Value },
+    Text { step: String, text: String },
+    Exit { step: String, exit: i32, seconds: f64 },
+    End { end: i32 },
+}
+
+/// A check of a provider.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Check {
+    pub provider: String,
+    pub check: String,
+    pub ok: bool,
+    pub seconds: f64,
+    /// Figures, or what is wrong.
+    pub detail: String,
+    #[serde(default)]
+    pub programs: Vec<Program>,
+}
+
+/// A loaded program.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Program {
+    pub name: String,
+    /// Instructions that the verifier walked.
+    pub verified: u32,
+}
+
+/// All that came of one VM.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Run {
+    pub checks: Vec<Check>,
+    /// Steps with their exit code and seconds.
+    pub exits: Vec<(String, i32, f64)>,
+    /// The last lines that are no results.
+    pub said: Vec<String>,
+    /// What could not be understood.
+    pub strange: Vec<String>,
+    /// Exit code of the first process, once it has ended.
+    pub end: Option<i32>,
+}
+
+impl Run {
+    /// Takes a line in. Gives what a person wants to see of it now.
+    pub fn heed(&mut self, line: &str) -> Option<String> {
+        match serde_json::from_str(line) {
+            Ok(Line::Object { step, line }) if step == PROVIDERS => {
+                let Ok(check) = serde_json::from_value::<Check>(line.clone()) else {
+                    self.strange.push(line.to_string());
+                    return None;
+                };
+                let verdict = if check.ok { "good" } else { "not so" };
+                let shown = format!(
+                    "{} {}: {verdict} after {:.1} s {}",
+                    check.provider,
+                    check.check,
+                    check.seconds,
+                    check.detail.lines().next().unwrap_or_default()
+                );
+                self.checks.push(check);
+                Some(shown)
+            }
+            Ok(Line::Object { line, .. }) => {
+                self.strange.push(line.to_string());
+                None
+            }
+            Ok(Line::Text { step, text }) => {
+                if self.said.len() == SAID_LINES {
+                    self.said.remove(0);
+                }
+                self.said.push(format!("{step}: {text}"));
+                None
+            }
+            Ok(Line::Exit { step, exit, seconds }) => {
+                let shown = format!("{step} ended with {exit} after {seconds:.1} s");
+                self.exits.push((step, exit, seconds));
+                Some(shown)
+            }
+            Ok(Line::End { end }) => {
+                self.end = Some(end);
+                None
+            }
+            Err(_) => {
+                self.strange.push(line.to_owned());
+                None
+            }
+        }
+    }
+
+    /// Names of the providers that were tried, in order.
+    pub fn providers(&self) -> Vec<&str> {
+        let loads = self.checks.iter().filter(|check| check.check == LOAD);
+        loads.map(|check| check.provider.as_str()).collect()
+    }
+
+    /// The attempt to load this provider.
+    pub fn load<'a>(&'a self, provider: &'a str) -> Option<&'a Check> {
+        self.checks_of(provider).find(|check| check.check == LOAD)
+    }
+
+    /// Checks of this provider.
+    pub fn checks_of<'a>(&'a self, provider: &'a str) -> impl Iterator<Item = &'a Check> {
+        self.checks.iter().filter(move |check| check.provider == provider)
+    }
+
+    /// Everything that is not as it must be, one a line; empty when all is.
+    pub fn failures(&self, kernel: &Kernel) -> Vec<String> {
+        let mut failures = Vec::new();
+        let mut works = false;
+        for check in &self.checks {
+            let provider = &check.provider;
+            let lack = kernel.lack_of(provider);
+            match (check.check == LOAD, check.ok, lack) {
+                (true, true, Some(reason)) => failures.push(format!(
+                    "{provider} works, and is listed as lacking on this kernel: {reason}"
+                )),
+                (true, true, None) => works = true,
+                (true, false, Some(_)) | (false, true, _) => {}
+                (_, false, _) => failures.push(format!("{provider}: {}: {}", check.check, check.detail)),
+            }
+        }
+        if !works {
+            failures.push("no provider works".to_owned());
+        }
+        let broken = self.exits.iter().filter(|(_, exit, _)| *exit != 0);
+        failures.extend(broken.map(|(step, exit, _)| format!("{step} ended with {exit}")));
+        failures.extend(
+            self.strange
+                .iter()
+                .map(|line| format!("a line that is no result: {line}")),
+        );
+        if self.end.is_none() {
+            failures.push("the VM ended before its work did".to_owned());
+        }
+        failures
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::vm_test::kernels;
+
+    fn run(lines: &[&str]) -> Run {
+        let mut run = Run::default();
+        for line in lines {
+            run.heed(line);
+        }
+        run
+    }
+
+    fn failures(series: &str, lines: &[&str]) -> Vec<String> {
+        let kernel = kernels::choose(&[series.to_owned()]).unwrap().remove(0);
+        run(lines).failures(&kernel)
+    }
+
+    fn check(provider: &str, check: &str, ok: bool) -> String {
+        format!(
+            r#"{{"step":"providers","line":{{"provider":"{provider}","check":"{check}","ok":{ok},"seconds":1.5,"detail":"why"}}}}"#
+        )
+    }
+
+    const EXIT: &str = r#"{"step":"providers","exit":0,"seconds":2.5}"#;
+    const END: &str = r#"{"end":0}"#;
+
+    #[test]
+    fn reads_what_a_vm_says() {
+        let loaded = r#"{"step":"providers","line":{"provider":"a","check":"load","ok":true,"seconds":1,"detail":"","programs":[{"name":"p","verified":7}]}}"#;
+        let text = r#"{"step":"providers","text":"running 1 test"}"#;
+        let run = run(&[text, loaded, &check("a", "keep-alive", true), EXIT, END]);
+        assert_eq!(run.providers(), ["a"]);
+        let programs = &run.load("a").unwrap().programs;
+        assert_eq!((programs[0].name.as_str(), programs[0].verified), ("p", 7));
+        assert_eq!(run.checks_of("a").count(), 2);
+        assert_eq!(run.exits, [("providers".to_owned(), 0, 2.5)]);
+        assert_eq!(run.said, ["providers: running 1 test"]);
+        assert_eq!((run.end, run.strange.len()), (Some(0), 0));
+    }
+
+    #[test]
+    fn everything_that_is_not_as_it_must_be_is_a_failure() {
+        let load = |ok| check("sock-length", "load", ok);
+        let good = [load(true), check("sock-length", "keep-alive", true)];
+        let good: Vec<&str> = good.iter().map(String::as_str).chain([EXIT, END]).collect();
+        assert_eq!(failures("6.12", &good), [""; 0]);
+
+        // A verifier that refuses where the hooks are.
+        let refused = failures("6.12", &[&check("fexit", "load", false), &load(true), EXIT, END]);
+        assert_eq!(refused, ["fexit: load: why"]);
+        // Where they are not, it is as it must be, but then another must work.
+        assert_eq!(failures("6.1", &[&load(false), EXIT, END]), ["no provider works"]);
+        let other = check("fexit", "load", true);
+        assert_eq!(failures("6.1", &[&load(false), &other, EXIT, END]), [""; 0]);
+        // The list of what kernels lack is wrong.
+        assert!(failures("6.1", &[&load(true), &other, EXIT, END])[0].contains("listed as lacking"));
+
+        let lost = check("sock-length", "keep-alive", false);
+        assert_eq!(
+            failures("6.12", &[&load(true), &lost, EXIT, END]),
+            ["sock-length: keep-alive: why"]
+        );
+        let exit = EXIT.replace(":0,", ":101,");
+        assert_eq!(
+            failures("6.12", &[&load(true), &exit, END]),
+            ["providers ended with 101"]
+        );
+        assert!(failures("6.12", &[&load(true), EXIT])[0].contains("before its work did"));
+        assert!(failures("6.12", &[&load(true), "[ 1.0] panic", EXIT, END])[0].contains("panic"));
+    }
+}
