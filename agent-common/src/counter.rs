@@ -28,6 +28,8 @@ pub enum Counter {
     NotHttpConnections,
     /// Moved on connections that a filter leaves out.
     Filtered,
+    /// Moved on connections left out because their process is over its budget.
+    Lowered,
     /// Moved by the agent itself.
     Own,
     /// Socket state could not be allocated.
@@ -48,7 +50,7 @@ pub enum Counter {
 
 impl Counter {
     /// All, in the order of their numbers.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::Captured,
         Self::RingFull,
         Self::Fault,
@@ -61,6 +63,7 @@ impl Counter {
         Self::NotHttp,
         Self::NotHttpConnections,
         Self::Filtered,
+        Self::Lowered,
         Self::Own,
         Self::NoState,
         Self::CloseLost,
@@ -96,6 +99,7 @@ impl Counter {
             Self::NotHttp => "not_http",
             Self::NotHttpConnections => "not_http_connections",
             Self::Filtered => "filtered",
+            Self::Lowered => "lowered",
             Self::Own => "own",
             Self::NoState => "no_state",
             Self::CloseLost => "close_lost",
@@ -118,6 +122,7 @@ impl Counter {
                 | Self::NotHttp
                 | Self::NotHttpConnections
                 | Self::Filtered
+                | Self::Lowered
                 | Self::Own
                 | Self::Discarded
         )
@@ -141,6 +146,7 @@ impl Counter {
             Self::NotHttp => "other protocols (or TLS)",
             Self::NotHttpConnections => "connections of other protocols (or TLS)",
             Self::Filtered => "left out by a filter, or read at the other end, which is on this node too",
+            Self::Lowered => "left out because the process would lose more time than harm.* allows",
             Self::Own => "the agent's own",
             Self::NoState => "socket state not allocated: the kernel is out of memory",
             Self::CloseLost => "ends of connections not reported: ring buffer full",

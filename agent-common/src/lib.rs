@@ -5,11 +5,13 @@
 #![no_std]
 #![forbid(unsafe_code)]
 
+mod account;
 mod control;
 mod counter;
 mod record;
 mod sniff;
 
+pub use account::{ACCOUNTS_MAX, ALLOWANCES_MAX, Account, Allowance, CHARGE_EVERY, Level, ProcessKey};
 pub use control::{CONTROL_SLOTS, ControlSlot, FilterAction, Mode, Settings, control_slot};
 pub use counter::Counter;
 pub use record::{

@@ -141,9 +141,11 @@ pub struct Owner {
 pub mod open_flags {
     /// The socket was seen from its establishment: stream offsets start at `send_base`, `receive_base`.
     pub const FRESH: u8 = 1;
+    /// No bytes of it follow: its process is over its budget.
+    pub const LEFT_OUT: u8 = 2;
 }
 
-/// A connection that looks like HTTP; comes before its first chunk.
+/// A connection that looks like HTTP; comes before its first chunk, and again when its weight changes or it is left out.
 #[derive(Clone, Copy, Debug)]
 #[repr(C)]
 pub struct OpenRecord {
@@ -153,8 +155,8 @@ pub struct OpenRecord {
     pub role: u8,
     /// [`open_flags`].
     pub flags: u8,
-    /// Zero.
-    pub reserved: u8,
+    /// Connections of its process that it stands for, itself included; 0 is 1.
+    pub weight: u8,
     /// Sequence number of the first byte ever sent, when fresh.
     pub send_base: u32,
     /// Connection: the socket's cookie.

@@ -9,6 +9,7 @@ use aya_ebpf::{
 };
 
 use crate::{
+    account,
     kernel::{OFF_SK_COOKIE, SOCKET_COOKIE, SOCKET_STORAGE, Socket},
     maps::{CONNECTIONS, CONNECTIONS_BY_ADDRESS},
 };
@@ -27,14 +28,18 @@ pub mod mode {
     pub const FILTERED: u8 = 4;
     /// The agent's own.
     pub const OWN: u8 = 5;
+    /// Left out because its process is over its budget, until that changes.
+    pub const LOWERED: u8 = 6;
 }
 
 /// Bits of [`Connection::flags`].
 pub mod flags {
     /// Seen from its establishment.
     pub const FRESH: u8 = 1;
-    /// An open record was sent.
+    /// An open record was sent, and nothing that it says has changed.
     pub const ANNOUNCED: u8 = 2;
+    /// Its process is over its budget, and it is not among those that are captured nevertheless: to be announced, then left out.
+    pub const LEFT_OUT: u8 = 4;
 }
 
 /// Value of [`Connection::turn_bytes_max`]: a turn is captured whole.
@@ -64,13 +69,19 @@ pub struct Connection {
     pub skip_to: [u32; 2],
     /// Not 0: `skip_to` is in force.
     pub skipping: [u8; 2],
-    pub reserved: [u8; 2],
+    /// Transfers until one is timed and charged; see `account`.
+    pub until_charged: u8,
+    /// Connections of its process that it stands for; 0 is 1.
+    pub weight: u8,
     /// Bytes captured of each turn, [`WHOLE_TURN`] for all; 0: as in the settings.
     pub turn_bytes_max: u32,
     /// The socket's cookie.
     pub cookie: u64,
     /// Bytes of records that found the ring buffer full, received and sent.
     pub lost: [u32; 2],
+    /// `Allowance::generation` that was last looked at; 0: none was in force.
+    pub allowance: u32,
+    pub reserved: u32,
 }
 
 impl Connection {
@@ -87,10 +98,13 @@ impl Connection {
             base: [0; 2],
             skip_to: [0; 2],
             skipping: [0; 2],
-            reserved: [0; 2],
+            until_charged: 0,
+            weight: 0,
             turn_bytes_max: 0,
             cookie,
             lost: [0; 2],
+            allowance: 0,
+            reserved: 0,
         }
     }
 
@@ -149,6 +163,7 @@ pub fn create<const TRUSTED: bool>(
     socket: Socket<TRUSTED>,
     mut state: Connection,
 ) -> Option<*mut Connection> {
+    state.until_charged = account::first_charge();
     if TRUSTED && SOCKET_STORAGE.load() != 0 {
         let created = storage(socket.0, &raw mut state, u64::from(BPF_SK_STORAGE_GET_F_CREATE));
         if created.is_null() { None } else { Some(created) }

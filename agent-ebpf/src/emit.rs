@@ -257,8 +257,12 @@ pub fn open<const TRUSTED: bool>(socket: Socket<TRUSTED>, connection: &mut Conne
             open_flags::FRESH
         } else {
             0
+        } | if connection.flags & flags::LEFT_OUT != 0 {
+            open_flags::LEFT_OUT
+        } else {
+            0
         };
-        (*open).reserved = 0;
+        (*open).weight = connection.weight;
         (*open).send_base = connection.base[Direction::Out as usize];
         (*open).connection = connection.cookie;
         (*open).time_ns = bpf_ktime_get_ns();

@@ -2,13 +2,15 @@
 //! a connection looks like HTTP.
 //!
 //! Map of the code: `provider` holds one file per way of hooking in, each of which calls `transfer` with the socket, the
-//! direction and the [`place::Place`] of the bytes; `transfer` and `turn` decide, `walk` goes through the bytes, `emit` builds records in the ring buffer; `lifecycle` follows
-//! connections from establishment to close, `process` programs from exec to exit.
+//! direction and the [`place::Place`] of the bytes; `transfer` and `turn` decide, `account` charges the process, `walk` goes through the
+//! bytes, `emit` builds records in the ring buffer; `lifecycle` follows connections from establishment to close, `process` programs from
+//! exec to exit.
 //!
 //! Invariants: no wakeup per event; no per-CPU scratch (it is shared when BPF is preemptible); every byte not sent is counted.
 #![no_std]
 #![no_main]
 
+mod account;
 mod arch;
 mod connection;
 mod count;

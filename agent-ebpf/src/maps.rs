@@ -1,10 +1,13 @@
 //! Maps: what the programs share with each other and with the agent. User space finds them by these names.
 
-use agent_common::{CONTROL_SLOTS, ControlSlot, Counter, Settings, Tuple};
+use agent_common::{
+    ACCOUNTS_MAX, ALLOWANCES_MAX, Account, Allowance, CONTROL_SLOTS, ControlSlot, Counter, ProcessKey,
+    Settings, Tuple,
+};
 use aya_ebpf::{
     btf_maps::SkStorage,
     macros::{btf_map, map},
-    maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf},
+    maps::{Array, HashMap, LruHashMap, LruPerCpuHashMap, PerCpuArray, RingBuf},
 };
 
 use crate::{connection::Connection, walk::Cursor};
@@ -48,6 +51,15 @@ pub static FILTER_PORTS: HashMap<u16, u8> = HashMap::with_max_entries(1_024, 0);
 /// Connections of the agent itself, as the peer's socket sees them.
 #[map]
 pub static OWN_PEERS: LruHashMap<Tuple, u8> = LruHashMap::with_max_entries(64, 0);
+
+/// What was charged to each process.
+#[map]
+pub static ACCOUNTS: LruPerCpuHashMap<ProcessKey, Account> =
+    LruPerCpuHashMap::with_max_entries(ACCOUNTS_MAX, 0);
+
+/// Processes of which less than everything is captured.
+#[map]
+pub static ALLOWANCES: HashMap<ProcessKey, Allowance> = HashMap::with_max_entries(ALLOWANCES_MAX, 0);
 
 /// Events and bytes by `Counter`.
 #[map]

@@ -1,6 +1,6 @@
 //! Who runs now.
 
-use agent_common::Owner;
+use agent_common::{Owner, ProcessKey};
 use aya_ebpf::helpers::{
     bpf_get_current_comm, bpf_get_current_pid_tgid, bpf_get_current_uid_gid,
     generated::{bpf_get_current_cgroup_id, bpf_get_current_task, bpf_get_current_task_btf},
@@ -21,6 +21,41 @@ pub fn pid() -> u32 {
 #[inline(always)]
 pub fn is_self() -> bool {
     pid() == SELF_PID.load()
+}
+
+/// The current process and its start.
+#[inline(always)]
+pub fn key() -> ProcessKey {
+    // SAFETY: the current task is a typed pointer where the kernel says so.
+    let start_ns = unsafe {
+        if TYPED_TASK.load() != 0 {
+            start_ns::<true>(bpf_get_current_task_btf() as u64)
+        } else {
+            start_ns::<false>(bpf_get_current_task())
+        }
+    };
+    ProcessKey {
+        pid: pid(),
+        reserved: 0,
+        start_ns,
+    }
+}
+
+/// Start of the process of a task; 0 when nobody knows.
+///
+/// # Safety
+/// `task` must be a typed pointer if `TYPED`.
+#[inline(always)]
+unsafe fn start_ns<const TYPED: bool>(task: u64) -> u64 {
+    // SAFETY: pointers loaded through typed pointers are typed; offsets come from BTF; the rest by the caller.
+    unsafe {
+        let leader: u64 = load::<TYPED, _>(task, OFF_TASK_GROUP_LEADER.load());
+        if leader == 0 {
+            0
+        } else {
+            load::<TYPED, u64>(leader, OFF_TASK_START.load())
+        }
+    }
 }
 
 /// Writes the current process into `owner`.
@@ -51,18 +86,13 @@ pub unsafe fn write(owner: *mut Owner) {
 unsafe fn describe<const TYPED: bool>(task: u64, owner: *mut Owner) {
     // SAFETY: pointers loaded through typed pointers are typed; offsets come from BTF; the rest by the caller.
     unsafe {
-        let leader: u64 = load::<TYPED, _>(task, OFF_TASK_GROUP_LEADER.load());
         let parent: u64 = load::<TYPED, _>(task, OFF_TASK_REAL_PARENT.load());
         (*owner).parent_pid = if parent == 0 {
             0
         } else {
             load::<TYPED, u32>(parent, OFF_TASK_TGID.load())
         };
-        (*owner).start_ns = if leader == 0 {
-            0
-        } else {
-            load::<TYPED, u64>(leader, OFF_TASK_START.load())
-        };
+        (*owner).start_ns = start_ns::<TYPED>(task);
         let nsproxy: u64 = load::<TYPED, _>(task, OFF_TASK_NSPROXY.load());
         let net: u64 = if nsproxy == 0 {
             0

@@ -8,6 +8,7 @@ use aya_ebpf::EbpfContext;
 use aya_log_ebpf::debug;
 
 use crate::{
+    account,
     connection::{self, Connection, flags, mode},
     count::count,
     emit,
@@ -53,6 +54,20 @@ pub fn transfer<const TRUSTED: bool>(
     };
     // SAFETY: a live map value; see `Connection` on concurrent changes.
     let connection = unsafe { &mut *connection };
+    let begun = account::begin(connection);
+    known(ctx, transfer, connection, place);
+    account::end(begun, bytes);
+}
+
+/// A transfer on a connection that has a state.
+#[inline(always)]
+fn known<const TRUSTED: bool>(
+    ctx: &impl EbpfContext,
+    transfer: &Transfer<TRUSTED>,
+    connection: &mut Connection,
+    place: impl FnOnce() -> Place,
+) {
+    let bytes = u64::from(transfer.bytes);
     match connection.mode {
         mode::UNDECIDED | mode::CAPTURE => {}
         mode::NOT_HTTP => return count(Counter::NotHttp, bytes),
@@ -61,6 +76,7 @@ pub fn transfer<const TRUSTED: bool>(
             turn::judge_anew(connection);
         }
         mode::FILTERED => return count(Counter::Filtered, bytes),
+        mode::LOWERED => return count(Counter::Lowered, bytes),
         _ => return count(Counter::Skipped, bytes),
     }
     wanted(ctx, transfer, connection, place);
@@ -87,6 +103,10 @@ fn wanted<const TRUSTED: bool>(
             connection.epoch = settings.epoch;
             debug!(ctx, "connection {}: left out by a filter", connection.cookie);
             return count(Counter::Filtered, bytes);
+        }
+        account::admit(connection);
+        if connection.mode == mode::LOWERED {
+            return count(Counter::Lowered, bytes);
         }
     }
     let Some(end) = transfer.socket.end(transfer.direction) else {
@@ -119,11 +139,20 @@ fn wanted<const TRUSTED: bool>(
     if wanted == 0 {
         return;
     }
-    if connection.flags & flags::ANNOUNCED == 0 && !emit::open(transfer.socket, connection) {
-        // The piece cannot go ahead of the announcement.
-        cursor.piece.turn_away();
-        connection.lose(transfer.direction, cursor.piece.length);
-        return;
+    if connection.flags & flags::ANNOUNCED == 0 {
+        let announced = emit::open(transfer.socket, connection);
+        if connection.flags & flags::LEFT_OUT != 0 {
+            if announced {
+                connection.mode = mode::LOWERED;
+            }
+            return count(Counter::Lowered, bytes);
+        }
+        if !announced {
+            // The piece cannot go ahead of the announcement.
+            cursor.piece.turn_away();
+            connection.lose(transfer.direction, cursor.piece.length);
+            return;
+        }
     }
     walk::send(connection, &raw mut cursor);
 }

@@ -28,7 +28,8 @@ const TURN_TRIES: u32 = LATE_TRANSFERS_MAX / LATE_TURNS_MAX;
 /// In place of a `Counter`: the bytes can be read.
 pub const READABLE: u32 = u32::MAX;
 
-/// The filters have changed. What went by meanwhile is not known: from here on it is like a connection older than the agent.
+/// The filters have changed, or what may be taken of the process. What went by meanwhile is not known: from here on it is like a
+/// connection older than the agent.
 #[inline(always)]
 pub fn judge_anew(connection: &mut Connection) {
     connection.mode = mode::UNDECIDED;

@@ -19,6 +19,7 @@ use crate::attribution::{Attribution, Options as AttributionOptions};
 use crate::clock;
 use crate::config::Config;
 use crate::export::{ExportMonitor, Outbox, PolicyState};
+use crate::harm::{Harm, Probe, hook_ns};
 use crate::loader::{self, Loaded};
 use crate::pipeline::Pipeline;
 use crate::source::ebpf;
@@ -59,6 +60,7 @@ pub struct Capture {
     config: Config,
     epoch_us: i64,
     status: Status,
+    harm: Harm,
 }
 
 fn http_limits(policy: &CapturePolicy) -> protocol::Limits {
@@ -76,6 +78,8 @@ impl Capture {
     pub fn start(config: &Config, node: &str, boot: &str, mut sinks: Sinks) -> Result<Self> {
         let policy = Arc::clone(&sinks.policy.borrow_and_update());
         let settings = settings(config, &policy.policy, 1);
+        let mut probe = Probe::new().context("connecting to itself, to measure what hooks cost")?;
+        let without_ns = probe.transfer_ns().context("measuring what hooks cost")?;
         let loaded = loader::load(&loader::Options {
             provider: config.capture.provider,
             ring_bytes: config.capture.ring_bytes,
@@ -83,6 +87,11 @@ impl Capture {
             diagnostics: config.capture.diagnostics,
         })
         .context("cannot capture")?;
+        let hook_ns = hook_ns(
+            without_ns,
+            probe.transfer_ns().context("measuring what hooks cost")?,
+            loaded.provider.usual_hook_ns(),
+        );
         let limits = Limits {
             connections: config.limits.connections,
             idle_ns: config.limits.idle_s.saturating_mul(1_000_000_000),
@@ -104,6 +113,7 @@ impl Capture {
         tracing::info!(
             provider = loaded.provider.name(),
             existing_connections = snapshot.sockets.len(),
+            hook_ns = hook_ns.round(),
             "capturing"
         );
         let status = Status {
@@ -127,6 +137,7 @@ impl Capture {
             providers: provider_rows(&loaded.attempts),
             ..Status::default()
         };
+        let head_bytes = config.capture.head_bytes.min(config.capture.turn_bytes);
         let mut capture = Self {
             loaded,
             attribution: Attribution::new(attribution_options),
@@ -138,6 +149,7 @@ impl Capture {
             config: config.clone(),
             epoch_us: clock::epoch_of_monotonic_us(),
             status,
+            harm: Harm::new(&config.harm, head_bytes, hook_ns, clock::monotonic_ns()),
         };
         capture.status.policy_version = policy.version;
         capture.publish();
@@ -152,6 +164,10 @@ impl Capture {
         let mut stop_by = None;
         loop {
             let stopping = stop.load(Ordering::Acquire);
+            if stopping {
+                // First of all, whatever is left to be done: nothing is added to any process from here on.
+                self.loaded.detach();
+            }
             let drained = self.round();
             if self.sinks.policy.has_changed().unwrap_or(false) {
                 self.apply_policy();
@@ -215,6 +231,7 @@ impl Capture {
         }
         self.tracker.tick(now_ns, &mut |call| sink.take(&call));
         self.tracker.check_excluded(now_ns, &self.attribution);
+        self.harm.look(now_ns, &mut self.loaded.accounts);
         self.give_orders();
         self.loaded.flush_diagnostics();
         records
@@ -322,6 +339,7 @@ impl Capture {
         self.status.connections = self.tracker.connections() as u64;
         self.status.exchanges = self.tracker.counters().exchanges;
         self.status.calls_sent = self.pipeline.calls_sent();
+        self.status.harm = self.harm.report();
         self.status.resident_bytes = crate::status::resident_bytes();
         self.status.counters = self.counters();
         self.status.export = self
@@ -346,6 +364,7 @@ impl Capture {
         rows.stage("tracker", self.tracker.counters().explained());
         rows.stage("protocol", self.tracker.protocol_counters().explained());
         rows.stage("attribution", self.attribution.counters().explained());
+        rows.stage("harm", self.harm.counters().explained());
         rows.pipeline(self.pipeline.drops());
         rows.finish()
     }

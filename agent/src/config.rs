@@ -28,6 +28,8 @@ pub struct Config {
     pub spool: Spool,
     /// How traffic is captured.
     pub capture: Capture,
+    /// What capturing may cost the processes that it watches.
+    pub harm: Harm,
     /// Bounds.
     pub limits: Limits,
     /// The socket that `tail` and `doctor` talk to.
@@ -115,6 +117,29 @@ impl Default for Capture {
             head_bytes: 8 << 10,
             reconcile_seconds: RECONCILE_S,
             diagnostics: false,
+        }
+    }
+}
+
+/// `harm.*`: a process is over its budget when capturing adds more to it than both shares. Then less of it is captured, step by step.
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[serde(deny_unknown_fields, default)]
+pub struct Harm {
+    /// Of the CPU time that the process takes itself, percent; 0: no limit. A tenth is what the thinnest of servers, which does
+    /// nothing but hand out small files from memory, pays with both cores full; one that computes anything pays a few percent.
+    pub cpu_percent: f64,
+    /// Of one core, percent. Below it nothing is done: who is far from filling a core notices no tenth of what it takes.
+    pub core_percent: f64,
+    /// How long the load has to stay low before a step back, seconds.
+    pub calm_s: u64,
+}
+
+impl Default for Harm {
+    fn default() -> Self {
+        Self {
+            cpu_percent: 10.0,
+            core_percent: 5.0,
+            calm_s: 30,
         }
     }
 }
@@ -285,6 +310,18 @@ impl Config {
                 "must be 1 to 3600",
             );
         }
+        let harm = &self.harm;
+        for (key, percent) in [
+            ("harm.cpu_percent", harm.cpu_percent),
+            ("harm.core_percent", harm.core_percent),
+        ] {
+            if !(0.0..=100.0).contains(&percent) {
+                return value(key, &percent, "must be 0 to 100");
+            }
+        }
+        if !(1..=3600).contains(&harm.calm_s) {
+            return value("harm.calm_s", &harm.calm_s, "must be 1 to 3600");
+        }
         if self.limits.connections == 0 {
             return value("limits.connections", &0, "must be at least 1");
         }
@@ -343,6 +380,7 @@ mod tests {
             "socket",
             "listen",
             "level",
+            "cpu_percent",
             "connections",
         ] {
             assert!(example.contains(key), "{key}");
@@ -370,6 +408,12 @@ mod tests {
                 ["capture.reconcile_seconds", "1 to 3600"],
             ),
             ("[limits]\nconnections = 0", ["limits.connections", "at least 1"]),
+            ("[harm]\ncpu_percent = -1", ["harm.cpu_percent = -1", "0 to 100"]),
+            (
+                "[harm]\ncore_percent = nan",
+                ["harm.core_percent = NaN", "0 to 100"],
+            ),
+            ("[harm]\ncalm_s = 0", ["harm.calm_s = 0", "1 to 3600"]),
         ] {
             let error = load(text).unwrap_err();
             for part in parts {

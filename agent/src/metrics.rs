@@ -50,6 +50,11 @@ impl Collector for StatusCollector {
                 status.resident_bytes,
             ),
             (
+                "hook_nanoseconds",
+                "What the hook costs a transfer before anything is known of its connection",
+                status.harm.hook_ns,
+            ),
+            (
                 "collector_connected",
                 "1 while the collector is connected",
                 u64::from(status.export.link == "connected"),
@@ -66,6 +71,11 @@ impl Collector for StatusCollector {
                 "Call rows handed over for the collector",
                 status.calls_sent,
             ),
+            (
+                "added_nanoseconds",
+                "Time that capturing added to the processes it watches",
+                status.harm.added_ns,
+            ),
         ];
         for (name, help, value) in counters {
             ConstCounter::new(value).encode(encoder.encode_descriptor(
@@ -74,6 +84,16 @@ impl Collector for StatusCollector {
                 None,
                 MetricType::Counter,
             )?)?;
+        }
+        let mut lowered = encoder.encode_descriptor(
+            "processes_lowered",
+            "Processes of which less than everything is captured, because it would cost them more than harm.* allows",
+            None,
+            MetricType::Gauge,
+        )?;
+        for (level, processes) in &status.harm.lowered {
+            let gauge = ConstGauge::new(i64::try_from(*processes).unwrap_or(i64::MAX));
+            gauge.encode(lowered.encode_family(&[("level", level.as_str())])?)?;
         }
         encode_rows(&mut encoder, &status)
     }

@@ -14,10 +14,12 @@ use tokio::sync::Notify;
 /// How long who asks waits for a picture of that moment; one that is ending makes none any more.
 const FRESH_WAIT: Duration = Duration::from_millis(500);
 
+use crate::harm;
+
 /// A counter that says what became of something.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CounterRow {
-    /// Where: kernel, tracker, protocol, attribution, catalog, calls, edges, redact, host.
+    /// Where: kernel, tracker, protocol, attribution, harm, catalog, calls, edges, redact, host.
     pub stage: String,
     /// What.
     pub name: String,
@@ -120,6 +122,9 @@ pub struct Status {
     pub counters: Vec<CounterRow>,
     /// Way to the collector.
     pub export: ExportRow,
+    /// What capturing adds to processes.
+    #[serde(default)]
+    pub harm: harm::Report,
 }
 
 /// The latest picture, shared between threads.

@@ -59,6 +59,8 @@ impl Agent {
             .env("EASTWATCH_AGENT__SPOOL__DIR", spool)
             .env("EASTWATCH_AGENT__CONTROL__SOCKET", Self::socket(directory))
             .env("EASTWATCH_AGENT__METRICS__LISTEN", "127.0.0.1:0")
+            // Tests count every exchange, however busy their processes are.
+            .env("EASTWATCH_AGENT__HARM__CPU_PERCENT", "0")
             .env("EASTWATCH_AGENT__CAPTURE__PROVIDER", &options.provider)
             .env(
                 "EASTWATCH_AGENT__CAPTURE__RING_BYTES",

@@ -242,6 +242,50 @@ fn print(out: &mut impl Write, report: &Report) -> Result<()> {
     Ok(())
 }
 
+/// What capturing adds to processes.
+fn print_costs(out: &mut impl Write, agent: &Status) -> Result<()> {
+    let harm = &agent.harm;
+    writeln!(
+        out,
+        "\nAdded to processes so far: {:.1} s in {} transfers; the hook alone takes {} ns of each",
+        harm.added_ns as f64 / 1e9,
+        harm.transfers,
+        harm.hook_ns,
+    )?;
+    if harm.processes.is_empty() {
+        return Ok(());
+    }
+    let percent = |us_per_s: u64| format!("{:.1} %", us_per_s as f64 / 1e4);
+    let mut costs = table(&[
+        "PROCESS",
+        "",
+        "CAPTURED",
+        "TRANSFERS/S",
+        "CPU",
+        "ADDED",
+        "ALLOWED",
+    ]);
+    for process in &harm.processes {
+        costs.add_row([
+            process.pid.to_string(),
+            process.command.clone(),
+            process.level.clone(),
+            process.transfers_per_s.to_string(),
+            percent(process.cpu_us_per_s),
+            percent(process.added_us_per_s),
+            match process.allowed_us_per_s {
+                0 => "no limit".to_owned(),
+                allowed => percent(allowed),
+            },
+        ]);
+    }
+    writeln!(
+        out,
+        "\n{costs}\nCPU, added and allowed time in percent of one core."
+    )?;
+    Ok(())
+}
+
 fn print_agent(out: &mut impl Write, agent: &Status) -> Result<()> {
     writeln!(
         out,
@@ -282,6 +326,7 @@ fn print_agent(out: &mut impl Write, agent: &Status) -> Result<()> {
         ]);
     }
     writeln!(out, "\n{programs}")?;
+    print_costs(out, agent)?;
     for (fate, title) in [
         (Fate::Lost, "LOST"),
         (Fate::LeftOut, "LEFT OUT"),

@@ -6,7 +6,7 @@ use aya::{
     maps::{Array, HashMap, MapData, MapError, PerCpuArray},
 };
 
-fn take(ebpf: &mut Ebpf, name: &str) -> Result<aya::maps::Map, MapError> {
+pub(super) fn take(ebpf: &mut Ebpf, name: &str) -> Result<aya::maps::Map, MapError> {
     ebpf.take_map(name)
         .ok_or_else(|| MapError::InvalidName { name: name.into() })
 }

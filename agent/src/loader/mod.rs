@@ -2,6 +2,7 @@
 //!
 //! A provider is chosen by trying: load and attach, best first. What was tried and why it failed is kept for `doctor`.
 
+mod accounts;
 mod btf;
 mod features;
 mod maps;
@@ -9,6 +10,7 @@ mod object;
 mod offsets;
 mod provider;
 
+pub use accounts::Accounts;
 use agent_common::Settings;
 use aya::{Ebpf, EbpfLoader, VerifierLogLevel, maps::RingBuf, programs::Program};
 pub use btf::{Btf, BtfError, KERNEL_BTF};
@@ -115,13 +117,20 @@ pub struct Loaded {
     pub filters: Filters,
     /// Counters.
     pub counters: Counters,
+    /// What processes are charged, and what may be taken of them.
+    pub accounts: Accounts,
     /// Diagnostics of the programs, when asked for.
     logger: Option<aya_log::EbpfLogger<&'static dyn log::Log>>,
     /// Keeps programs and links alive.
-    _ebpf: Ebpf,
+    ebpf: Option<Ebpf>,
 }
 
 impl Loaded {
+    /// Detaches and unloads all programs. What they sent before can still be read.
+    pub fn detach(&mut self) {
+        self.ebpf = None;
+    }
+
     /// Writes what the programs logged since the last call to the agent's log.
     pub fn flush_diagnostics(&mut self) {
         if let Some(logger) = &mut self.logger {
@@ -219,6 +228,7 @@ fn attach(
     let ring = RingBuf::try_from(map(&mut ebpf, "EVENTS")?).map_err(object_error_map)?;
     let control = Control::take(&mut ebpf).map_err(object_error_map)?;
     let counters = Counters::take(&mut ebpf).map_err(object_error_map)?;
+    let accounts = Accounts::take(&mut ebpf).map_err(object_error_map)?;
     Ok(Loaded {
         provider,
         attempts: Vec::new(),
@@ -227,8 +237,9 @@ fn attach(
         control,
         filters,
         counters,
+        accounts,
         logger,
-        _ebpf: ebpf,
+        ebpf: Some(ebpf),
     })
 }
 

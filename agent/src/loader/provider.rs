@@ -110,6 +110,15 @@ impl Provider {
         }
     }
 
+    /// What its hook costs a transfer before anything is known of the connection, nanoseconds: measured on a quiet x86-64 machine.
+    #[must_use]
+    pub const fn usual_hook_ns(self) -> f64 {
+        match self {
+            Self::Fexit | Self::SockLength => 100.0,
+            Self::SyscallExit => 400.0,
+        }
+    }
+
     /// Programs and what they attach to, or what this kernel lacks.
     pub(super) fn hooks(self, kernel: &Btf) -> Result<Vec<Hook>, &'static str> {
         match self {

@@ -32,6 +32,8 @@ pub struct EdgeKey {
 /// One call on an edge.
 #[derive(Clone, Copy, Debug)]
 pub struct EdgeCall {
+    /// Calls that it stands for, itself included.
+    pub weight: u64,
     /// Failed: no response, a status of 500 and above, or a failure that the application blames on the server.
     pub error: bool,
     /// Bytes of the request.
@@ -81,11 +83,12 @@ impl Edges {
             first_us: call.ts_us,
             ..Sums::default()
         });
-        sums.calls += 1;
-        sums.errors += u64::from(call.error);
-        sums.request_bytes += call.request_bytes;
-        sums.response_bytes += call.response_bytes;
-        sums.duration_us += call.duration_us;
+        let times = |value: u64| value.saturating_mul(call.weight);
+        sums.calls += call.weight;
+        sums.errors += times(u64::from(call.error));
+        sums.request_bytes += times(call.request_bytes);
+        sums.response_bytes += times(call.response_bytes);
+        sums.duration_us += times(call.duration_us);
         sums.first_us = sums.first_us.min(call.ts_us);
         sums.last_us = sums.last_us.max(call.ts_us);
     }
@@ -132,6 +135,7 @@ mod tests {
 
     fn call(ts_us: i64) -> EdgeCall {
         EdgeCall {
+            weight: 1,
             error: ts_us % 2 == 0,
             request_bytes: 1,
             response_bytes: 2,

@@ -59,6 +59,7 @@ pub(super) fn call(
     Call {
         exchange,
         connection: 7,
+        weight: 1,
         side,
         process,
         peer,

@@ -138,6 +138,7 @@ impl Pipeline {
         self.edges.add(
             edge_key(call, &api.host),
             EdgeCall {
+                weight: u64::from(call.weight),
                 error: failure == Failure::Server,
                 request_bytes: measures.request_bytes,
                 response_bytes: measures.response_bytes,
@@ -160,7 +161,7 @@ impl Pipeline {
             api,
             path,
             leaf,
-            weight,
+            weight: row_weight(weight, call.weight),
             measures,
         };
         self.calls.push(call_message(call, redacted));
@@ -192,7 +193,7 @@ impl Pipeline {
                 response_bytes: measures.response_bytes,
                 client: client_identity(call),
                 ts_us: measures.ts_us,
-                weight: 1,
+                weight: u64::from(call.weight),
             },
         );
         Place {
@@ -280,6 +281,15 @@ impl Pipeline {
         call.exchange.index.hash(&mut hasher);
         call.exchange.request.first_byte.hash(&mut hasher);
         hasher.finish()
+    }
+}
+
+/// Weight of a row: of the calls that its budget had to choose from it stands for `of_rows` (0 without a limit), each of which stands
+/// for `of_connections`.
+fn row_weight(of_rows: u32, of_connections: u32) -> u32 {
+    match of_connections {
+        0 | 1 => of_rows,
+        more => of_rows.max(1).saturating_mul(more),
     }
 }
 
@@ -416,6 +426,19 @@ mod tests {
                 expect,
                 "{address} {host:?}"
             );
+        }
+    }
+
+    #[test]
+    fn a_row_stands_for_what_its_budget_and_its_connection_stand_for() {
+        for (of_rows, of_connections, expect) in [
+            (0, 1, 0),
+            (5, 1, 5),
+            (0, 8, 8),
+            (5, 8, 40),
+            (u32::MAX, 64, u32::MAX),
+        ] {
+            assert_eq!(row_weight(of_rows, of_connections), expect);
         }
     }
 }

@@ -103,7 +103,8 @@ fn chunk(fields: Fields<'_>) -> Option<Chunk<'_>> {
 }
 
 fn open(fields: Fields<'_>) -> Option<Open> {
-    let fresh = fields.u8(offset_of!(OpenRecord, flags))? & open_flags::FRESH != 0;
+    let flags = fields.u8(offset_of!(OpenRecord, flags))?;
+    let fresh = flags & open_flags::FRESH != 0;
     let base = [
         fields.u32(offset_of!(OpenRecord, receive_base))?,
         fields.u32(offset_of!(OpenRecord, send_base))?,
@@ -119,6 +120,8 @@ fn open(fields: Fields<'_>) -> Option<Open> {
         base: fresh.then_some(base),
         tuple: fields.tuple(offset_of!(OpenRecord, tuple))?,
         owner: fields.owner(offset_of!(OpenRecord, owner))?,
+        weight: u32::from(fields.u8(offset_of!(OpenRecord, weight))?.max(1)),
+        left_out: flags & open_flags::LEFT_OUT != 0,
     })
 }
 

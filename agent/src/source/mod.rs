@@ -45,6 +45,10 @@ pub struct Open {
     pub tuple: Tuple,
     /// Process.
     pub owner: ProcessHint,
+    /// Connections of its process that it stands for, itself included.
+    pub weight: u32,
+    /// No bytes of it follow: its process is over its budget.
+    pub left_out: bool,
 }
 
 /// See [`agent_common::ChunkHeader`].

@@ -91,7 +91,9 @@ fn bytes_of(name: &str) -> Option<&'static str> {
 
 fn of_kernel(counter: Counter) -> Fate {
     match counter {
-        Counter::Capped | Counter::Skipped | Counter::Filtered | Counter::OpaqueCall => Fate::LeftOut,
+        Counter::Capped | Counter::Skipped | Counter::Filtered | Counter::Lowered | Counter::OpaqueCall => {
+            Fate::LeftOut
+        }
         _ if counter.is_loss() => Fate::Lost,
         _ => Fate::Counted,
     }
@@ -125,13 +127,17 @@ fn fate(stage: &str, name: &str) -> Fate {
             | "pipeline_overflow"
             | "held_overflow",
         ) => Fate::Lost,
-        ("tracker", "connections_filtered" | "connections_evicted" | "chunks_untracked")
+        (
+            "tracker",
+            "connections_filtered" | "connections_lowered" | "connections_evicted" | "chunks_untracked",
+        )
         | ("protocol", "left_out")
         | (
             "attribution",
             "processes_evicted" | "execs_evicted" | "exits_cut_short" | "cgroups_evicted"
             | "containers_evicted" | "workloads_evicted" | "cgroup_walks_cut",
-        ) => Fate::LeftOut,
+        )
+        | ("harm", "steps_refused" | "accounts_evicted") => Fate::LeftOut,
         _ => Fate::Counted,
     }
 }
@@ -140,6 +146,7 @@ fn fate(stage: &str, name: &str) -> Fate {
 mod tests {
     use super::*;
     use crate::attribution;
+    use crate::harm;
     use crate::tracker;
 
     fn table() -> Vec<CounterRow> {
@@ -163,6 +170,7 @@ mod tests {
         };
         rows.stage("protocol", protocol.explained());
         rows.stage("attribution", attribution::Counters::default().explained());
+        rows.stage("harm", harm::Counters::default().explained());
         rows.finish()
     }
 
@@ -199,6 +207,9 @@ mod tests {
         let table = table();
         let judged = table.iter().filter(|row| row.fate != Fate::Counted);
         let of = |stage| judged.clone().filter(|row| row.stage == stage).count();
-        assert_eq!((of("tracker"), of("protocol"), of("attribution")), (8, 15, 7));
+        assert_eq!(
+            (of("tracker"), of("protocol"), of("attribution"), of("harm")),
+            (9, 15, 7, 2)
+        );
     }
 }

@@ -36,6 +36,8 @@ pub struct Connection {
     pub netns: u32,
     /// Who holds this end.
     pub process: Arc<Process>,
+    /// Connections of its process that it stands for, itself included.
+    pub weight: u32,
     /// The pid of the last record; 0: whatever comes is looked up again.
     pub pid: u32,
     /// When it was announced.
@@ -76,7 +78,7 @@ enum Parser {
     Awake(Box<protocol::Connection>),
     /// Nothing was heard for long. What comes next is read as if the connection had just been joined.
     Asleep,
-    /// The server's end, on this node too, speaks for both.
+    /// The server's end, on this node too, speaks for both; or the source leaves the connection out.
     Silent,
     /// It speaks something else.
     Gone,
@@ -155,6 +157,7 @@ impl Connection {
             tuple: open.tuple,
             netns: open.owner.netns,
             process,
+            weight: open.weight,
             pid: open.owner.pid,
             opened_ns: open.time_ns,
             active_ns: open.time_ns,
@@ -496,6 +499,17 @@ impl Connection {
         }
     }
 
+    /// Reads no more: the source sends nothing more of it. What is unfinished is dropped.
+    pub fn fall_still(&mut self, ledger: &mut Ledger) {
+        self.count(ledger);
+        ledger.held_bytes -= self.streams.iter().map(Stream::held_bytes).sum::<usize>();
+        self.streams = [Stream::new(None), Stream::new(None)];
+        if !matches!(self.http, Parser::Gone) {
+            self.http = Parser::Silent;
+            self.books.want_no_records(Fate::Lowered);
+        }
+    }
+
     /// Reads no more: the server's end speaks for both. False while records wait, or when there is nothing to be read any more.
     pub fn fall_silent(&mut self, ledger: &mut Ledger) -> bool {
         let can = matches!(self.http, Parser::Awake(_)) && !self.holds() && self.closing.is_none();
@@ -513,7 +527,7 @@ impl Connection {
         matches!(self.http, Parser::Awake(_))
     }
 
-    /// Whether the server's end speaks for it.
+    /// Whether nothing is expected of it: the server's end speaks for it, or the source leaves it out.
     pub const fn is_silent(&self) -> bool {
         matches!(self.http, Parser::Silent)
     }

@@ -7,7 +7,7 @@ counters! {
     connections_opened,
     /// Connections that ended.
     connections_closed,
-    /// Connections announced although they were tracked.
+    /// Connections announced although they were tracked: the kernel had forgotten that, or captures more or less of them than before.
     connections_reopened,
     /// Times that a connection was put to sleep because nothing was heard of it for the idle time.
     connections_idle,
@@ -21,6 +21,8 @@ counters! {
     connections_beyond_limit,
     /// Connections left out by the policy's filter.
     connections_filtered,
+    /// Connections left out because their process is over its budget.
+    connections_lowered,
     /// Connections that turned out to speak something else (a tunnel, another protocol after an upgrade, not HTTP).
     connections_other_protocol,
     /// Records of connections that are not tracked: left out by the policy or a limit, or over.

@@ -18,6 +18,8 @@ pub struct Call {
     pub exchange: protocol::Exchange,
     /// Connection as the source names it.
     pub connection: u64,
+    /// Calls that it stands for, itself included: more than 1 where the process's budget lets through one connection in so many.
+    pub weight: u32,
     /// Which end saw it.
     pub side: Side,
     /// Who holds that end.
@@ -97,6 +99,7 @@ impl Common {
             out(Call {
                 exchange,
                 connection: connection.id,
+                weight: connection.weight,
                 side,
                 process: Arc::clone(&connection.process),
                 peer: other.map(|end| Arc::clone(&end.process)),

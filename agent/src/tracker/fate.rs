@@ -55,6 +55,8 @@ fates! {
     Skipped LeftOut "skipped",
     /// The other end is on this node, and is read there.
     OtherEnd LeftOut "other_end",
+    /// The process was over its budget, and less of it is captured.
+    Lowered LeftOut "lowered",
     /// Another protocol: after an upgrade, in a tunnel, or never HTTP.
     OtherProtocol LeftOut "other_protocol",
     /// Received and never read by the process.

@@ -13,6 +13,7 @@ mod exclusion;
 mod fate;
 mod judge;
 mod leftover;
+mod lowering;
 mod memory;
 mod order;
 mod reconcile;
@@ -154,9 +155,9 @@ impl Tracker {
     fn open(&mut self, open: &Open, attribution: &mut Attribution, out: &mut impl FnMut(Call)) {
         if let Some(known) = self.connections.get(&open.connection) {
             if open.base.is_none() && known.tuple == open.tuple {
-                // The source forgot that it had announced the connection; here everything is still known.
+                // The source forgot that it had announced the connection, or captures more or less of it: here everything is still known.
                 self.common.counters.connections_reopened += 1;
-                self.listen_again(open.connection);
+                self.reopen(open);
                 return;
             }
             // Another connection under the same name: the end of the first was not reported.
@@ -170,7 +171,7 @@ impl Tracker {
         } else {
             open.role
         };
-        let connection = Connection::new(open, role, process, self.limits.http);
+        let mut connection = Connection::new(open, role, process, self.limits.http);
         if !self.is_wanted(&connection) {
             return;
         }
@@ -182,6 +183,10 @@ impl Tracker {
             return;
         }
         self.common.note_end(&connection);
+        if open.left_out {
+            self.common.counters.connections_lowered += 1;
+            connection.fall_still(&mut self.common.ledger);
+        }
         self.connections.insert(open.connection, connection);
     }
 

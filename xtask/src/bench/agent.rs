@@ -96,6 +96,8 @@ impl Agent {
         );
         command
             .arg("run")
+            // What everything costs is measured, however much that is.
+            .env("EASTWATCH_AGENT__HARM__CPU_PERCENT", "0")
             .env("EASTWATCH_AGENT__CAPTURE__PROVIDER", setup.provider)
             .env(
                 "EASTWATCH_AGENT__COLLECTOR__URL",

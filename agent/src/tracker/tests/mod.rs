@@ -7,6 +7,7 @@ mod joining;
 mod laws;
 mod limits;
 mod lives;
+mod lowering;
 mod memory;
 mod orders;
 mod silence;
@@ -109,6 +110,8 @@ impl Socket {
             base: self.fresh.then_some(self.base),
             tuple: self.tuple,
             owner: self.owner,
+            weight: 1,
+            left_out: false,
         })
     }
 

@@ -36,6 +36,8 @@ impl Flow {
                 remote_port: remote.port,
             },
             owner: ProcessHint::default(),
+            weight: 1,
+            left_out: false,
         }));
     }
 
