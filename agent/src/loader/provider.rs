@@ -115,7 +115,7 @@ impl Provider {
     pub const fn usual_hook_ns(self) -> f64 {
         match self {
             Self::Fexit | Self::SockLength => 100.0,
-            Self::SyscallExit => 400.0,
+            Self::SyscallExit => 300.0,
         }
     }
 
