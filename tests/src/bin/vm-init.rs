@@ -1,6 +1,7 @@
 //! The first process of a test VM: prepares the machine, runs the steps that it finds, powers off.
 //!
-//! `/vm/plan.json` is `{"results":"/dev/ttyS1","steps":[{"name":…,"argv":[…],"env":{…},"timeout_s":…}]}`. To the file `results` it
+//! `/vm/plan.json` is `{"results":"/dev/ttyS1","steps":[{"name":…,"argv":[…],"env":{…},"timeout_s":…}]}`. A step with the word
+//! `{provider}` is run once for each provider that an earlier step has loaded, with its name there. To the file `results` it
 //! writes one JSON object a line: `{"step":NAME,"line":{…}}` for each line of a step's standard output that is a JSON object,
 //! `{"step":NAME,"text":"…"}` for each other line of it and each of its standard error, `{"step":NAME,"exit":CODE,"seconds":S}` at the
 //! step's end, where the code of a step that a signal ended is 128 and the signal, and `{"end":CODE}` at last: 0, or the code of the
@@ -56,15 +57,48 @@ const NO_PLAN: i32 = 125;
 
 type AnyError = Box<dyn std::error::Error + Send + Sync>;
 
-/// Where results go; each line is written as a whole.
-type Results = Arc<Mutex<File>>;
+/// In a step's words: the name of each provider that works here.
+const PROVIDER: &str = "{provider}";
+
+/// Where results go, for all threads.
+type Results = Arc<Mutex<Record>>;
+
+/// What was said, each line written as a whole.
+struct Record {
+    file: File,
+    /// Providers that a step has loaded.
+    loaded: Vec<String>,
+}
 
 /// One program to run.
+#[derive(Clone)]
 struct Step {
     name: String,
     argv: Vec<String>,
     env: BTreeMap<String, String>,
     timeout: Duration,
+}
+
+impl Step {
+    /// What is to be run of it, as far as is known now which providers work.
+    fn variants(&self, results: &Results) -> Vec<Self> {
+        if !self.argv.iter().any(|word| word == PROVIDER) {
+            return vec![self.clone()];
+        }
+        let loaded = results
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .loaded
+            .clone();
+        let of_provider = |provider: String| {
+            let argv = self.argv.iter().map(|word| word.replace(PROVIDER, &provider));
+            Self {
+                argv: argv.collect(),
+                ..self.clone()
+            }
+        };
+        loaded.into_iter().map(of_provider).collect()
+    }
 }
 
 fn main() {
@@ -92,11 +126,15 @@ fn main() {
 fn run() -> Result<(), AnyError> {
     let plan: Value = serde_json::from_slice(&fs::read(PLAN)?)?;
     let results = plan["results"].as_str().ok_or("the plan names no results")?;
-    let results = Arc::new(Mutex::new(OpenOptions::new().write(true).open(results)?));
+    let results = Arc::new(Mutex::new(Record {
+        file: OpenOptions::new().write(true).open(results)?,
+        loaded: Vec::new(),
+    }));
     let code = match prepare().and_then(|()| steps(&plan)) {
         Ok(steps) => steps
             .iter()
-            .map(|step| conduct(step, &results))
+            .flat_map(|step| step.variants(&results))
+            .map(|step| conduct(&step, &results))
             .fold(0, |first, code| if first == 0 { code } else { first }),
         Err(error) => {
             eprintln!("vm-init: {error}");
@@ -250,7 +288,13 @@ fn as_text(step: &str, line: &str) -> Value {
 
 fn say(results: &Results, line: &Value) {
     let mut results = results.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Err(error) = writeln!(results, "{line}") {
+    let said = &line["line"];
+    if said["check"] == "load" && said["ok"] == true {
+        results
+            .loaded
+            .extend(said["provider"].as_str().map(str::to_owned));
+    }
+    if let Err(error) = writeln!(results.file, "{line}") {
         eprintln!("vm-init: {error}: {line}");
     }
 }

@@ -6,6 +6,7 @@ mod image;
 mod initrd;
 mod kernels;
 mod machine;
+mod readme;
 mod report;
 mod results;
 mod store;
@@ -26,6 +27,7 @@ use crate::vm_test::kernels::Kernel;
 use crate::vm_test::machine::{Accelerator, Ended};
 use crate::vm_test::report::Row;
 use crate::vm_test::results::Run;
+use crate::vm_test::store::Stored;
 use crate::workspace::{Profile, Workspace};
 use crate::{build, build_ebpf, command};
 
@@ -62,6 +64,14 @@ pub struct Arguments {
     #[arg(long, value_name = "NUMBER", default_value_t = PROCESSES)]
     processes: u32,
 
+    /// Leave out the judgement of every way into a socket.
+    #[arg(long)]
+    without_ways: bool,
+
+    /// Put the tables into the README, when nothing is wrong in them.
+    #[arg(long, conflicts_with_all = ["kernels", "providers", "without_ways"])]
+    write: bool,
+
     /// Only list the kernels.
     #[arg(long)]
     list: bool,
@@ -74,6 +84,8 @@ impl Arguments {
             kernels: kernels::EVERY_RUN.map(str::to_owned).into(),
             providers: Vec::new(),
             processes: PROCESSES_EVERY_RUN,
+            without_ways: true,
+            write: false,
             list: false,
         }
     }
@@ -106,12 +118,20 @@ fn boot_all(workspace: &Workspace, arguments: &Arguments, kernels: &[Kernel]) ->
     let built = &Built::build(workspace)?;
     let accelerator = Accelerator::detect();
     eprintln!("     VMs are run by {}", accelerator.name());
+    let stored: Vec<(&Kernel, Stored)> = kernels
+        .iter()
+        .map(|kernel| Ok((kernel, store::ensure(workspace, kernel)?)))
+        .collect::<Result<_>>()?;
     let at_once = thread::available_parallelism().map_or(1, NonZero::get);
     let mut rows = Vec::new();
-    for kernels in kernels.chunks(at_once) {
+    for group in stored.chunks(at_once) {
         let booted: Vec<Result<Row>> = thread::scope(|scope| {
-            let start = |kernel| scope.spawn(move || boot(workspace, arguments, kernel, built, accelerator));
-            let running: Vec<_> = kernels.iter().map(start).collect();
+            let mut running = Vec::new();
+            for (kernel, stored) in group {
+                running.push(
+                    scope.spawn(move || boot(workspace, arguments, kernel, stored, built, accelerator)),
+                );
+            }
             let ended = running.into_iter().map(|vm| vm.join());
             ended
                 .map(|row| row.unwrap_or_else(|_| Err(anyhow!("a thread that runs a VM has panicked"))))
@@ -121,11 +141,14 @@ fn boot_all(workspace: &Workspace, arguments: &Arguments, kernels: &[Kernel]) ->
             rows.push(row?);
         }
     }
-    let table = report::providers(&rows);
-    let file = directory(workspace)?.join("providers.md");
-    fs::write(&file, &table).with_context(|| format!("writing {}", file.display()))?;
-    println!("{table}");
-    eprintln!("     the table is in {}", file.display());
+    let tables = [report::providers(&rows), report::ways(&rows)].join("\n");
+    let file = directory(workspace)?.join("tables.md");
+    fs::write(&file, &tables).with_context(|| format!("writing {}", file.display()))?;
+    println!("{tables}");
+    eprintln!("     the tables are in {}", file.display());
+    if arguments.write {
+        readme::write(workspace, &tables)?;
+    }
     let mut failed = Vec::new();
     for row in rows.iter().filter(|row| !row.failures.is_empty()) {
         for failure in &row.failures {
@@ -150,10 +173,10 @@ fn boot(
     workspace: &Workspace,
     arguments: &Arguments,
     kernel: &Kernel,
+    stored: &Stored,
     built: &Built,
     accelerator: Accelerator,
 ) -> Result<Row> {
-    let stored = store::ensure(workspace, kernel)?;
     let directory = directory(workspace)?;
     let image = directory.join(format!("{}.cpio", kernel.series));
     let console = directory.join(format!("{}.console", kernel.series));
@@ -200,7 +223,7 @@ fn boot(
     fs::remove_file(&image).with_context(|| format!("removing {}", image.display()))?;
     Ok(Row {
         kernel: *kernel,
-        version: stored.version,
+        version: stored.version.clone(),
         run,
         failures,
     })
@@ -212,6 +235,10 @@ struct Built {
     init: PathBuf,
     /// The live tests.
     suite: PathBuf,
+    agent: PathBuf,
+    /// Goes every way into a socket, and who judges what became of it.
+    ways: PathBuf,
+    judge: PathBuf,
     /// All programs of this workspace but the first process.
     programs: Vec<PathBuf>,
     system: Vec<PathBuf>,
@@ -235,15 +262,24 @@ impl Built {
         let suite = executable(&command::output(&mut cargo)?, results::PROVIDERS)
             .context("cargo built no live tests of the providers")?;
         let binaries = workspace.target.join(Profile::Debug.directory());
-        let programs = ["eastwatch-agent", "eastwatch-collector", "loadserver"];
-        let mut programs: Vec<PathBuf> = programs.iter().map(|name| binaries.join(name)).collect();
-        programs.push(suite.clone());
+        let [agent, collector, server, ways, judge] = [
+            "eastwatch-agent",
+            "eastwatch-collector",
+            "loadserver",
+            "ways",
+            "ways-judge",
+        ]
+        .map(|name| binaries.join(name));
+        let programs = [&agent, &collector, &server, &ways, &judge, &suite].map(Clone::clone);
         let find =
             |name: &str| command::find_program(name).with_context(|| format!("{name} is not installed"));
         Ok(Self {
             init: binaries.join("vm-init"),
             suite,
-            programs,
+            programs: programs.into(),
+            agent,
+            ways,
+            judge,
             system: SYSTEM.into_iter().map(find).collect::<Result<_>>()?,
             busybox: find("busybox")?,
         })
@@ -269,13 +305,24 @@ impl Built {
         if let (Some(environment), false) = (environment.as_object_mut(), arguments.providers.is_empty()) {
             environment.insert("EASTWATCH_TEST_PROVIDERS".to_owned(), json!(wanted.join(",")));
         }
-        let step = json!({
+        let mut steps = vec![json!({
             "name": results::PROVIDERS,
             "argv": [self.suite, "--nocapture", "--test-threads=1"],
             "env": environment,
             "timeout_s": STEP_TIMEOUT.as_secs(),
-        });
-        json!({"results": RESULTS, "steps": [step]}).to_string()
+        })];
+        if !arguments.without_ways {
+            steps.push(json!({
+                "name": results::WAYS,
+                "argv": [
+                    self.judge, "--agent", self.agent, "--ways", self.ways,
+                    "--kernel", kernel.series, "--provider", "{provider}",
+                ],
+                "env": environment,
+                "timeout_s": STEP_TIMEOUT.as_secs(),
+            }));
+        }
+        json!({"results": RESULTS, "steps": steps}).to_string()
     }
 }
 

@@ -1,5 +1,7 @@
 //! What a VM says, and what follows from it.
 
+use std::collections::BTreeMap;
+
 use serde::Deserialize;
 
 use crate::vm_test::kernels::Kernel;
@@ -9,6 +11,9 @@ const SAID_LINES: usize = 40;
 
 /// Name of the step that runs the live tests.
 pub const PROVIDERS: &str = "providers";
+
+/// Name of the step that judges every way into a socket, with each provider.
+pub const WAYS: &str = "ways";
 
 /// The check that loads and attaches a provider's programs.
 const LOAD: &str = "load";
@@ -46,10 +51,44 @@ pub struct Program {
     pub verified: u32,
 }
 
+/// What became of a way into a socket.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Cell {
+    pub provider: String,
+    pub way: String,
+    pub verdict: Verdict,
+    pub reason: String,
+    /// Bytes by counter.
+    #[serde(default)]
+    pub counted_bytes: BTreeMap<String, u64>,
+}
+
+/// As the judge has it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Verdict {
+    Captured,
+    Counted,
+    Impossible,
+    Unknown,
+}
+
+impl Verdict {
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Captured => "captured",
+            Self::Counted => "counted",
+            Self::Impossible => "impossible",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
 /// All that came of one VM.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Run {
     pub checks: Vec<Check>,
+    pub cells: Vec<Cell>,
     /// Steps with their exit code and seconds.
     pub exits: Vec<(String, i32, f64)>,
     /// The last lines that are no results.
@@ -64,26 +103,7 @@ impl Run {
     /// Takes a line in. Gives what a person wants to see of it now.
     pub fn heed(&mut self, line: &str) -> Option<String> {
         match serde_json::from_str(line) {
-            Ok(Line::Object { step, line }) if step == PROVIDERS => {
-                let Ok(check) = serde_json::from_value::<Check>(line.clone()) else {
-                    self.strange.push(line.to_string());
-                    return None;
-                };
-                let verdict = if check.ok { "good" } else { "not so" };
-                let shown = format!(
-                    "{} {}: {verdict} after {:.1} s {}",
-                    check.provider,
-                    check.check,
-                    check.seconds,
-                    check.detail.lines().next().unwrap_or_default()
-                );
-                self.checks.push(check);
-                Some(shown)
-            }
-            Ok(Line::Object { line, .. }) => {
-                self.strange.push(line.to_string());
-                None
-            }
+            Ok(Line::Object { step, line }) => self.result(&step, line),
             Ok(Line::Text { step, text }) => {
                 if self.said.len() == SAID_LINES {
                     self.said.remove(0);
@@ -105,6 +125,37 @@ impl Run {
                 None
             }
         }
+    }
+
+    /// A result of a step.
+    fn result(&mut self, step: &str, line: serde_json::Value) -> Option<String> {
+        let text = line.to_string();
+        match step {
+            PROVIDERS => {
+                if let Ok(check) = serde_json::from_value::<Check>(line) {
+                    let verdict = if check.ok { "good" } else { "not so" };
+                    let shown = format!(
+                        "{} {}: {verdict} after {:.1} s {}",
+                        check.provider,
+                        check.check,
+                        check.seconds,
+                        check.detail.lines().next().unwrap_or_default()
+                    );
+                    self.checks.push(check);
+                    return Some(shown);
+                }
+            }
+            WAYS => {
+                if let Ok(cell) = serde_json::from_value::<Cell>(line) {
+                    let shown = format!("{} {}: {}", cell.provider, cell.way, cell.verdict.name());
+                    self.cells.push(cell);
+                    return Some(shown);
+                }
+            }
+            _ => {}
+        }
+        self.strange.push(text);
+        None
     }
 
     /// Names of the providers that were tried, in order.
@@ -142,6 +193,13 @@ impl Run {
         if !works {
             failures.push("no provider works".to_owned());
         }
+        let unknown = self.cells.iter().filter(|cell| cell.verdict == Verdict::Unknown);
+        failures.extend(unknown.map(|cell| {
+            format!(
+                "{}: nobody knows what became of {}: {}",
+                cell.provider, cell.way, cell.reason
+            )
+        }));
         let broken = self.exits.iter().filter(|(_, exit, _)| *exit != 0);
         failures.extend(broken.map(|(step, exit, _)| format!("{step} ended with {exit}")));
         failures.extend(
@@ -195,6 +253,27 @@ mod tests {
         assert_eq!(run.exits, [("providers".to_owned(), 0, 2.5)]);
         assert_eq!(run.said, ["providers: running 1 test"]);
         assert_eq!((run.end, run.strange.len()), (Some(0), 0));
+    }
+
+    #[test]
+    fn a_way_of_which_nothing_is_known_is_a_failure() {
+        let cell = |verdict: &str| {
+            format!(
+                r#"{{"step":"ways","line":{{"kernel":"6.12","provider":"a","way":"read","verdict":"{verdict}","reason":"why","sent":3,"counted_bytes":{{"kernel.x":7}}}}}}"#
+            )
+        };
+        let load = check("a", "load", true);
+        for verdict in ["captured", "counted", "impossible"] {
+            let lines = [load.as_str(), &cell(verdict), EXIT, END];
+            assert_eq!(failures("6.12", &lines), [""; 0]);
+            let cells = run(&lines).cells;
+            assert_eq!(cells[0].verdict.name(), verdict);
+            assert_eq!(cells[0].counted_bytes["kernel.x"], 7);
+        }
+        let unknown = failures("6.12", &[&load, &cell("unknown"), EXIT, END]);
+        assert_eq!(unknown, ["a: nobody knows what became of read: why"]);
+        let other = failures("6.12", &[&load, &cell("perhaps"), EXIT, END]);
+        assert!(other[0].contains("no result"), "{other:?}");
     }
 
     #[test]
