@@ -2,11 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
 
-use tests::Node;
 use tests::api::Call;
 use tests::http::Response;
 use tests::servers::Server;
+use tests::{Node, until_within};
+
+/// Longest wait for one more call to be stored.
+const GROWTH: Duration = Duration::from_secs(10);
 
 /// One request that was answered.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -70,11 +74,18 @@ pub enum Losses {
 impl Evidence {
     /// Waits until everything is stored, or until what arrives has stopped growing; the judgement then says what is missing.
     pub fn until_stored(&self, node: &Node) {
-        let waited = catch_unwind(AssertUnwindSafe(|| {
-            node.until_stored(self.port, self.sent.len() as u64);
-        }));
-        if waited.is_err() {
-            println!("port {}: not everything was stored in time", self.port);
+        let mut stored = 0;
+        while stored < self.sent.len() as u64 {
+            let grown = catch_unwind(AssertUnwindSafe(|| {
+                until_within(GROWTH, "more calls are stored", || {
+                    let now = node.api().call_count(self.port);
+                    (now > stored).then_some(now)
+                })
+            }));
+            match grown {
+                Ok(now) => stored = now,
+                Err(_) => return,
+            }
         }
     }
 

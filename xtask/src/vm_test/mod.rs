@@ -38,7 +38,7 @@ const TIMEOUT: Duration = Duration::from_secs(20 * 60);
 const STEP_TIMEOUT: Duration = Duration::from_secs(18 * 60);
 
 /// How much longer than on this machine the tests wait in a VM.
-const PATIENCE: &str = "6";
+const PATIENCE: &str = "4";
 
 /// The second serial port.
 const RESULTS: &str = "/dev/ttyS1";
@@ -146,15 +146,13 @@ fn boot_all(workspace: &Workspace, arguments: &Arguments, kernels: &[Kernel]) ->
     fs::write(&file, &tables).with_context(|| format!("writing {}", file.display()))?;
     println!("{tables}");
     eprintln!("     the tables are in {}", file.display());
-    if arguments.write {
+    let failed: Vec<&str> = rows
+        .iter()
+        .filter(|row| !row.failures.is_empty())
+        .map(|row| row.kernel.series)
+        .collect();
+    if failed.is_empty() && arguments.write {
         readme::write(workspace, &tables)?;
-    }
-    let mut failed = Vec::new();
-    for row in rows.iter().filter(|row| !row.failures.is_empty()) {
-        for failure in &row.failures {
-            eprintln!("kernel {}: {failure}", row.kernel.series);
-        }
-        failed.push(row.kernel.series);
     }
     if failed.is_empty() {
         return Ok(());
@@ -215,6 +213,8 @@ fn boot(
         failures.push(format!("not done within {} s", TIMEOUT.as_secs()));
     }
     if !failures.is_empty() {
+        eprintln!("--- kernel {}: what is wrong", kernel.series);
+        failures.iter().for_each(|line| eprintln!("{line}"));
         eprintln!("--- kernel {}: what the tests said at last", kernel.series);
         run.said.iter().for_each(|line| eprintln!("{line}"));
         eprintln!("--- its console");
