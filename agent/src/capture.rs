@@ -29,6 +29,8 @@ use crate::tracker::{Limits, Order, PARSER_BYTES_MAX, Tracker};
 
 /// Records taken in one round before orders are given and timers looked at.
 const ROUND_RECORDS_MAX: usize = 65_536;
+/// Records after which it is looked what capturing costs processes, if it is time.
+const LOOK_RECORDS: usize = 1024;
 /// How long records are still taken after the order to stop, should they come faster than they are handled.
 const STOP_DRAIN_MAX: Duration = Duration::from_secs(2);
 /// How often the status is published.
@@ -217,6 +219,10 @@ impl Capture {
             epoch_us: self.epoch_us,
         };
         while records < ROUND_RECORDS_MAX {
+            if records % LOOK_RECORDS == 0 {
+                // Also in a round that takes long: that there is too much is when processes need it.
+                self.harm.look(clock::monotonic_ns(), &mut self.loaded.accounts);
+            }
             let Some(record) = self.loaded.ring.next() else {
                 break;
             };
@@ -231,7 +237,6 @@ impl Capture {
         }
         self.tracker.tick(now_ns, &mut |call| sink.take(&call));
         self.tracker.check_excluded(now_ns, &self.attribution);
-        self.harm.look(now_ns, &mut self.loaded.accounts);
         self.give_orders();
         self.loaded.flush_diagnostics();
         records

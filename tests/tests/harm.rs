@@ -1,0 +1,426 @@
+//! The agent does no harm: it is gone within a second whatever ends it, what it misses while it does not run is counted, and a process
+//! to which capturing would add too much is captured less.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a panic is how a test fails"
+)]
+
+use std::cell::Cell;
+use std::net::SocketAddr;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use aya::programs::{loaded_links, loaded_programs};
+use nix::sys::signal::Signal;
+use tests::load::Load;
+use tests::servers::{Server, load_server};
+use tests::{Agent, AgentOptions, Node, NodeOptions, UNLIMITED, can_capture, http, until, until_within};
+
+/// In which programs and links are gone.
+const DETACH_WITHIN: Duration = Duration::from_secs(1);
+
+/// How long the agent is stopped while traffic flows, unless [`STOP_VARIABLE`] says otherwise.
+const STOP: Duration = Duration::from_secs(3);
+/// Seconds.
+const STOP_VARIABLE: &str = "EASTWATCH_STOP_SECONDS";
+
+/// Far too small for what comes while the agent does not run.
+const SMALL_RING_BYTES: u32 = 64 << 10;
+
+/// The programs of the test alone are captured, each for its end.
+fn policy() -> String {
+    let include =
+        ["*/loadserver", "*/harm-*"].map(|name| format!("[[filter.include]]\nexecutable = \"{name}\"\n"));
+    format!("{UNLIMITED}{}", include.concat())
+}
+
+fn server(node: &Node) -> Server {
+    load_server(env!("CARGO_BIN_EXE_loadserver"), node.directory())
+}
+
+/// Ids of the programs of an agent, as it tells them.
+fn programs(agent: &Agent) -> Vec<u32> {
+    let report = agent.doctor();
+    let programs = report["agent"]["programs"].as_array().unwrap();
+    programs
+        .iter()
+        .map(|program| u32::try_from(program["id"].as_u64().unwrap()).unwrap())
+        .collect()
+}
+
+/// Those of them that are loaded, and the links of those.
+fn left(programs: &[u32]) -> (Vec<u32>, usize) {
+    let loaded = loaded_programs()
+        .filter_map(Result::ok)
+        .map(|program| program.id())
+        .filter(|id| programs.contains(id))
+        .collect();
+    let links = loaded_links()
+        .filter_map(Result::ok)
+        .filter(|link| programs.contains(&link.program_id()))
+        .count();
+    (loaded, links)
+}
+
+/// Ends an agent in this way and waits until nothing of it is left in the kernel.
+fn nothing_is_left_after(signal: Signal, provider: &str) {
+    if !can_capture() {
+        return;
+    }
+    tests::mount_tracefs();
+    let directory = tests::directory();
+    let nobody = SocketAddr::from(([127, 0, 0, 1], 1));
+    let options = AgentOptions {
+        provider: provider.to_owned(),
+        ..AgentOptions::default()
+    };
+    let mut agent = Agent::start(directory.path(), nobody, &options);
+    let programs = programs(&agent);
+    let (loaded, links) = left(&programs);
+    assert_eq!(loaded.len(), programs.len());
+    assert_eq!(links, programs.len(), "each program has its link");
+    agent.process.signal(signal);
+    let signalled = Instant::now();
+    if signal != Signal::SIGTERM {
+        // One that is killed needs its time to die on a busy machine; who stops in order detaches first.
+        agent.process.wait();
+    }
+    let ended = Instant::now();
+    until_within(DETACH_WITHIN, "programs and links are gone", || {
+        (left(&programs) == (Vec::new(), 0)).then_some(())
+    });
+    println!(
+        "{signal} with {provider}: {} programs gone {} ms after the signal, {} ms after the end",
+        programs.len(),
+        signalled.elapsed().as_millis(),
+        ended.elapsed().as_millis(),
+    );
+    let status = agent.process.wait();
+    assert_eq!(status.success(), signal == Signal::SIGTERM, "{status}");
+}
+
+#[test]
+fn it_detaches_when_it_stops() {
+    nothing_is_left_after(Signal::SIGTERM, "auto");
+    nothing_is_left_after(Signal::SIGTERM, "syscall-exit");
+}
+
+#[test]
+fn it_is_detached_when_it_crashes() {
+    nothing_is_left_after(Signal::SIGABRT, "auto");
+    nothing_is_left_after(Signal::SIGABRT, "syscall-exit");
+}
+
+#[test]
+fn it_is_detached_when_it_is_killed() {
+    nothing_is_left_after(Signal::SIGKILL, "auto");
+    nothing_is_left_after(Signal::SIGKILL, "syscall-exit");
+}
+
+/// Connections that are busy.
+const CONNECTIONS: usize = 50;
+
+/// A node, a server and connections to it, of which every request is either a row or counted as lost.
+struct Books {
+    node: Node,
+    server: Server,
+    load: Load,
+    first: u64,
+    probes: u64,
+}
+
+impl Books {
+    fn open(ring_bytes: u32) -> Self {
+        let node = Node::start(&NodeOptions {
+            agent: AgentOptions {
+                ring_bytes,
+                ..AgentOptions::default()
+            },
+            policy: policy(),
+        });
+        let server = server(&node);
+        let load = Load::connect(server.address, CONNECTIONS);
+        let first = load.next();
+        Self {
+            node,
+            server,
+            load,
+            first,
+            probes: 0,
+        }
+    }
+
+    fn until_drained(&mut self) {
+        self.probes += self.probe_until_drained();
+    }
+
+    /// Asks until the agent has seen it. Gives how often.
+    fn probe_until_drained(&self) -> u64 {
+        let seen = self.node.api().all("calls?path=/api/search").len();
+        let mut probes = 0;
+        until("the ring buffer has room", || {
+            probes += 1;
+            http::get(self.server.address, "/api/search").unwrap();
+            (self.node.api().all("calls?path=/api/search").len() > seen).then_some(())
+        });
+        probes
+    }
+
+    /// Waits until the agent has caught up, closes everything, and compares.
+    fn balance(mut self, loss_expected: bool) {
+        let port = self.server.address.port();
+        self.until_drained();
+        // So few at a time that the ring buffer takes them. After a loss a pair is believed once what follows shows that nothing is
+        // missing between.
+        let mut number = 0;
+        let drained = Cell::new(0);
+        self.load.one_by_one(&["/api/orders", "/api/users"], || {
+            number += 1;
+            if number % 10 == 0 {
+                drained.set(drained.get() + self.probe_until_drained());
+            }
+        });
+        self.probes += drained.get();
+        let sent = self.load.next() - self.first + self.probes;
+        drop(self.load);
+        self.node.until_path(port, "/api/orders", CONNECTIONS as u64);
+        self.node.stop_agent();
+        let mut calls = self.node.api().calls(port);
+        calls.retain(|call| call.side == "server");
+        let drops = self.node.api().drops();
+        let lost = drops
+            .iter()
+            .find(|(stage, reason, _)| stage == "kernel" && reason == "lost_requests_in")
+            .map_or(0, |(_, _, events)| *events);
+        println!("sent {sent}, stored {}, counted as lost {lost}", calls.len());
+        assert!(!loss_expected || lost > 0, "nothing was lost: {drops:?}");
+        assert_eq!(calls.len() as u64 + lost, sent, "{drops:?}");
+    }
+}
+
+#[test]
+fn what_goes_by_while_it_is_stopped_is_counted() {
+    if !can_capture() {
+        return;
+    }
+    let stop = std::env::var(STOP_VARIABLE).map_or(STOP, |seconds| {
+        Duration::from_secs(
+            seconds
+                .parse()
+                .expect("EASTWATCH_STOP_SECONDS: a number of seconds"),
+        )
+    });
+    let books = Books::open(SMALL_RING_BYTES);
+    books.load.run(5, "/api/items");
+    books.load.busy("/api/items", || {
+        books.node.agent.process.signal(Signal::SIGSTOP);
+        // The time is what is tested, nothing waits for it.
+        std::thread::sleep(stop);
+        books.node.agent.process.signal(Signal::SIGCONT);
+    });
+    println!("stopped for {} s", stop.as_secs());
+    books.balance(true);
+}
+
+/// Loops that take all processors. They end with the value.
+struct Hogs(Vec<std::process::Child>);
+
+impl Hogs {
+    fn start(count: usize) -> Self {
+        let hog = || {
+            Command::new("setpriv")
+                .args(["--pdeathsig", "KILL", "sh", "-c", "while :; do :; done"])
+                .stdin(Stdio::null())
+                .spawn()
+                .unwrap()
+        };
+        Self((0..count).map(|_| hog()).collect())
+    }
+}
+
+impl Drop for Hogs {
+    fn drop(&mut self) {
+        for hog in &mut self.0 {
+            let _ = hog.kill();
+            let _ = hog.wait();
+        }
+    }
+}
+
+#[test]
+fn what_goes_by_while_it_gets_no_processor_is_counted() {
+    if !can_capture() {
+        return;
+    }
+    let books = Books::open(SMALL_RING_BYTES);
+    let idle = |policy: &str| {
+        let pid = books.node.agent.process.id().to_string();
+        let set = Command::new("chrt")
+            .args(["--all-tasks", policy, "--pid", "0", &pid])
+            .status()
+            .unwrap();
+        assert!(set.success(), "chrt {policy}: {set}");
+    };
+    idle("--idle");
+    let processors = std::thread::available_parallelism().unwrap().get();
+    let hogs = Hogs::start(2 * processors);
+    books.load.run(40, "/api/items");
+    drop(hogs);
+    idle("--other");
+    books.balance(false);
+}
+
+/// An agent with a budget.
+fn with_budget(core_percent: &str, calm_s: &str) -> Node {
+    let env = [
+        ("EASTWATCH_AGENT__HARM__CPU_PERCENT", "0.01"),
+        ("EASTWATCH_AGENT__HARM__CORE_PERCENT", core_percent),
+        ("EASTWATCH_AGENT__HARM__CALM_S", calm_s),
+    ];
+    Node::start(&NodeOptions {
+        agent: AgentOptions {
+            env: env
+                .map(|(key, value)| (key.to_owned(), value.to_owned()))
+                .to_vec(),
+            ring_bytes: 64 << 20,
+            ..AgentOptions::default()
+        },
+        policy: policy(),
+    })
+}
+
+/// The levels to which the agent says it took a process, in their order.
+fn levels(node: &Node, server: &Server) -> Vec<String> {
+    let of_process = format!("pid={} ", server.process.id());
+    let said = node.agent.process.stderr();
+    said.lines()
+        .filter(|line| line.contains(&of_process))
+        .filter_map(|line| Some(line.split_once("level=\"")?.1.split_once('"')?.0.to_owned()))
+        .collect()
+}
+
+fn until_level(node: &Node, server: &Server, level: &str) {
+    until(&format!("{} is at {level}", server.name), || {
+        (levels(node, server).last().map(String::as_str) == Some(level)).then_some(())
+    });
+}
+
+#[test]
+fn a_busy_process_is_captured_less_step_by_step_and_a_calm_one_whole() {
+    if !can_capture() {
+        return;
+    }
+    let mut node = with_budget("0.01", "1");
+    let (busy, calm) = (server(&node), server(&node));
+    let ask_calm = || assert_eq!(http::get(calm.address, "/api/items").unwrap().status, 200);
+    let load = Load::connect(busy.address, CONNECTIONS);
+    let mut asked = 0;
+    let lowered = load.busy("/api/items", || {
+        for level in ["headers", "sampled-8", "sampled-64", "detached"] {
+            until_level(&node, &busy, level);
+            ask_calm();
+            asked += 1;
+        }
+        until("what is left out is counted", || {
+            (node.agent.metrics().event("kernel", "lowered") > 0).then_some(())
+        });
+        until("the level is a metric", || {
+            let metric = "eastwatch_agent_processes_lowered{level=\"detached\"}";
+            (node.agent.metrics().get(metric) > 0).then_some(())
+        });
+        node.agent.doctor()["agent"]["harm"]["processes"].clone()
+    });
+    let of_busy = |process: &&serde_json::Value| process["pid"] == busy.process.id();
+    let shown = lowered.as_array().unwrap().iter().find(of_busy).unwrap();
+    println!("at its lowest: {shown}");
+    assert_eq!(
+        (&shown["level"], &shown["command"]),
+        (&"detached".into(), &"loadserver".into())
+    );
+
+    // The load is over.
+    until_level(&node, &busy, "full");
+    let steps = [
+        "headers",
+        "sampled-8",
+        "sampled-64",
+        "detached",
+        "sampled-64",
+        "sampled-8",
+        "headers",
+        "full",
+    ];
+    assert_eq!(levels(&node, &busy), steps);
+    assert!(levels(&node, &calm).is_empty());
+    // Connections that were left out are joined again, new ones are seen from their begin.
+    for _ in 0..5 {
+        assert_eq!(http::get(busy.address, "/api/orders").unwrap().status, 200);
+    }
+    load.run(70, "/api/users");
+    node.until_path(busy.address.port(), "/api/orders", 5);
+    node.until_path(busy.address.port(), "/api/users", CONNECTIONS as u64);
+    drop(load);
+    let calls = node.all_calls(calm.address.port(), asked);
+    assert!(
+        calls
+            .iter()
+            .all(|call| call.side == "server" && call.flags.is_empty())
+    );
+    assert!(calls.iter().all(|call| call.row["weight"] == 1));
+    let orders = node.api().calls(busy.address.port());
+    let orders: Vec<_> = orders.iter().filter(|call| call.path == "/api/orders").collect();
+    assert_eq!(orders.len(), 5);
+    assert!(
+        orders
+            .iter()
+            .all(|call| call.flags.is_empty() && call.row["weight"] == 1)
+    );
+}
+
+/// One connection in eight stands for all: exactly one of each eight that follow each other.
+#[test]
+fn the_weights_of_sampled_connections_add_up() {
+    const SAMPLED: u64 = 8;
+    const ASKED: u64 = 400;
+    if !can_capture() {
+        return;
+    }
+    let mut node = with_budget("0.2", "600");
+    let server = server(&node);
+    let load = Load::connect(server.address, CONNECTIONS);
+    load.busy("/api/items", || until_level(&node, &server, "sampled-8"));
+    for _ in 0..ASKED {
+        assert_eq!(http::get(server.address, "/api/orders").unwrap().status, 200);
+    }
+    assert_eq!(levels(&node, &server), ["headers", "sampled-8"]);
+    drop(load);
+    let port = server.address.port();
+    node.until_path(port, "/api/orders", ASKED / SAMPLED - 1);
+    node.stop_agent();
+    let calls = node.api().calls(port);
+    let orders: Vec<_> = calls.iter().filter(|call| call.path == "/api/orders").collect();
+    let weights: u64 = orders
+        .iter()
+        .map(|call| call.row["weight"].as_u64().unwrap())
+        .sum();
+    println!("{} rows of {ASKED} connections, weights {weights}", orders.len());
+    assert!(
+        orders
+            .iter()
+            .all(|call| call.row["weight"] == SAMPLED && call.flags.is_empty())
+    );
+    // The other end of those that are left out is on this node too, and is not counted instead.
+    assert!(orders.iter().all(|call| call.side == "server"));
+    // The first and the last eight may be shared with other connections.
+    assert!(weights.abs_diff(ASKED) <= SAMPLED, "{weights}");
+    let endpoints = node.api().all("endpoints");
+    let counted: u64 = endpoints
+        .iter()
+        .filter(|endpoint| endpoint["path"] == "/api/orders")
+        .map(|endpoint| endpoint["total"]["calls"].as_u64().unwrap())
+        .sum();
+    assert_eq!(counted, weights);
+}
