@@ -9,6 +9,7 @@ use super::coverage::Coverage;
 use super::demand::Demand;
 use super::ends::Side;
 use super::fate::Fate;
+use super::joint;
 use super::reconcile::Books;
 use super::stream::{Segment, Stream};
 use crate::attribution::Process;
@@ -62,6 +63,8 @@ pub struct Connection {
     pub asked_ns: u64,
     /// Which way bytes last went.
     pub last_way: Way,
+    /// What its ends told; `None` when it was not seen from its begin.
+    pub told: Option<joint::Shared>,
     /// Which way requests go; `None` while it is not known.
     request_way: Option<Way>,
     role: Role,
@@ -170,6 +173,7 @@ impl Connection {
             dozes: false,
             asked_ns: open.time_ns,
             last_way: Way::In,
+            told: open.base.map(|_| joint::Shared::default()),
             request_way: None,
             role,
             unoriented: 0,
@@ -507,6 +511,10 @@ impl Connection {
         if !matches!(self.http, Parser::Gone) {
             self.http = Parser::Silent;
             self.books.want_no_records(Fate::Lowered);
+        }
+        if let Some(told) = &self.told {
+            // What it does not tell, others stand for.
+            told.believe();
         }
     }
 

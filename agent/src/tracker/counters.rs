@@ -43,8 +43,10 @@ counters! {
     gap_bytes,
     /// Exchanges.
     exchanges,
-    /// Exchanges seen at the client's end whose server's end is on this node too: recorded there.
+    /// Exchanges seen at both ends, which are on this node: recorded once.
     exchanges_joined,
+    /// Exchanges recorded at the client's end although the server's end is on this node too: there they were not heard.
+    exchanges_unheard,
     /// Connections of which the client's end is no longer captured, because the server's end is on this node and gives the exchanges.
     connections_silenced,
     /// Records of such ends that were on their way.

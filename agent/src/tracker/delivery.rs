@@ -8,6 +8,7 @@ use protocol::Exchange;
 use super::connection::{Connection, Ledger};
 use super::counters::Counters;
 use super::ends::{End, Ends, Side};
+use super::joint::{Decided, Waiting, Waitings};
 use super::order::Order;
 use crate::attribution::Process;
 
@@ -41,10 +42,34 @@ pub(super) struct Common {
     pub counting: Vec<u64>,
     pub ledger: Ledger,
     pub orders: Vec<Order>,
+    /// Exchanges of client's ends that the server's ends have not told.
+    pub waitings: Waitings,
+    /// Rounds so far.
+    pub round: u64,
 }
 
 fn socket_address(address: [u8; 16], port: u16) -> SocketAddr {
     SocketAddr::new(IpAddr::V6(Ipv6Addr::from(address)).to_canonical(), port)
+}
+
+fn call_of(connection: &Connection, side: Side, exchange: Exchange, other: Option<&End>) -> Call {
+    let tuple = &connection.tuple;
+    let local = socket_address(tuple.local, tuple.local_port);
+    let remote = socket_address(tuple.remote, tuple.remote_port);
+    let (client, server) = match side {
+        Side::Server => (remote, local),
+        Side::Client => (local, remote),
+    };
+    Call {
+        exchange,
+        connection: connection.id,
+        weight: connection.weight,
+        side,
+        process: Arc::clone(&connection.process),
+        peer: other.map(|end| Arc::clone(&end.process)),
+        client,
+        server,
+    }
 }
 
 impl Common {
@@ -54,6 +79,7 @@ impl Common {
                 connection: connection.id,
                 side,
                 process: Arc::clone(&connection.process),
+                told: connection.told.clone(),
                 closed_ns: None,
             };
             self.ends.insert(&connection.tuple, connection.netns, end);
@@ -83,29 +109,47 @@ impl Common {
             let other = self
                 .ends
                 .other(&connection.tuple, connection.netns, connection.opened_ns);
-            if side == Side::Client && other.is_some_and(|end| end.side == Side::Server) {
-                self.counters.exchanges_joined += 1;
-                connection.joined += 1;
-                continue;
+            let name = self.waitings.name(&exchange);
+            let mut waits = None;
+            match (side, other, &connection.told) {
+                (Side::Server, Some(_), Some(told)) if name.is_some_and(|name| !told.server_tells(name)) => {
+                    self.counters.exchanges_joined += 1;
+                    continue;
+                }
+                (Side::Client, Some(server), own) if server.side == Side::Server => {
+                    let compares = own.is_some() && Waitings::is_due(&exchange);
+                    let told = server.told.as_ref().zip(name);
+                    match told.filter(|(told, name)| !told.has_told(*name) && compares) {
+                        Some((told, name)) => waits = Some((told.clone(), name)),
+                        None => {
+                            self.counters.exchanges_joined += 1;
+                            connection.joined += 1;
+                            continue;
+                        }
+                    }
+                }
+                _ => {}
             }
-            self.counters.exchanges += 1;
-            let tuple = &connection.tuple;
-            let local = socket_address(tuple.local, tuple.local_port);
-            let remote = socket_address(tuple.remote, tuple.remote_port);
-            let (client, server) = match side {
-                Side::Server => (remote, local),
-                Side::Client => (local, remote),
-            };
-            out(Call {
-                exchange,
-                connection: connection.id,
-                weight: connection.weight,
-                side,
-                process: Arc::clone(&connection.process),
-                peer: other.map(|end| Arc::clone(&end.process)),
-                client,
-                server,
-            });
+            let call = call_of(connection, side, exchange, other);
+            match waits {
+                Some((told, name)) => {
+                    let since = self.round;
+                    self.waitings.push(Waiting {
+                        call,
+                        name,
+                        told,
+                        since,
+                    });
+                }
+                None => {
+                    self.counters.exchanges += 1;
+                    out(call);
+                }
+            }
+        }
+        // Those beyond the limit.
+        while let Some(decided) = self.waitings.decide(Some(0)) {
+            self.settle(decided, out);
         }
         if !std::mem::replace(&mut connection.counts, true) {
             self.counting.push(connection.id);
@@ -121,6 +165,22 @@ impl Common {
                 // This end gives no exchange. If the other one does, that is the record.
                 self.ends
                     .remove(&connection.tuple, connection.netns, connection.id);
+            }
+        }
+    }
+
+    /// What came of an exchange that waited is told. The client's end of one that the server's end has told.
+    pub fn settle(&mut self, decided: Decided, out: &mut impl FnMut(Call)) -> Option<u64> {
+        match decided {
+            Decided::Joined(client) => {
+                self.counters.exchanges_joined += 1;
+                Some(client)
+            }
+            Decided::Unheard(call) => {
+                self.counters.exchanges_unheard += 1;
+                self.counters.exchanges += 1;
+                out(*call);
+                None
             }
         }
     }

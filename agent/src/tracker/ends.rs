@@ -6,6 +6,7 @@ use std::sync::Arc;
 use agent_common::Tuple;
 use foldhash::HashMap;
 
+use super::joint;
 use crate::attribution::Process;
 
 /// How long an end is known after its close, nanoseconds: the other end may still be reading.
@@ -29,6 +30,8 @@ pub struct End {
     pub side: Side,
     /// Who holds it.
     pub process: Arc<Process>,
+    /// What was told of the connection, where that can be compared.
+    pub told: Option<joint::Shared>,
     /// When it closed.
     pub closed_ns: Option<u64>,
 }

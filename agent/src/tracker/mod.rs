@@ -11,6 +11,7 @@ mod demand;
 mod ends;
 mod exclusion;
 mod fate;
+mod joint;
 mod judge;
 mod leftover;
 mod lowering;
@@ -336,6 +337,7 @@ impl Tracker {
     /// Call after each round of draining the source, with the time up to which it was drained.
     pub fn tick(&mut self, now_ns: u64, out: &mut impl FnMut(Call)) {
         self.round += 1;
+        self.common.round = self.round;
         let common = &mut self.common;
         self.waiting.retain(|id| {
             let Some(connection) = self.connections.get_mut(id) else {
@@ -346,6 +348,7 @@ impl Tracker {
             }
             connection.holds()
         });
+        self.decide(Some(self.round), out);
         while let Some((_, id)) = self.closing.pop_front_if(|(deadline, _)| *deadline <= now_ns) {
             if let Some(close) = self.connections.get(&id).and_then(|c| c.closing) {
                 self.finish(&close, out);
@@ -411,6 +414,18 @@ impl Tracker {
         ids.sort_unstable();
         for id in ids {
             self.give_up(id, now_ns, out);
+        }
+        self.decide(None, out);
+    }
+
+    /// Decides which exchanges of client's ends are told: those that have waited long enough for the server's, or all.
+    fn decide(&mut self, now: Option<u64>, out: &mut impl FnMut(Call)) {
+        while let Some(decided) = self.common.waitings.decide(now) {
+            if let Some(client) = self.common.settle(decided, out)
+                && let Some(connection) = self.connections.get_mut(&client)
+            {
+                connection.joined += 1;
+            }
         }
     }
 

@@ -40,7 +40,7 @@ impl Tracker {
         }
     }
 
-    /// Whether the other end of a connection is tracked, serves, and gives exchanges.
+    /// Whether the other end of a connection is tracked, serves, and gives all exchanges.
     fn is_spoken_for(&self, id: u64) -> bool {
         let Some(client) = self.connections.get(&id) else {
             return false;
@@ -50,6 +50,9 @@ impl Tracker {
             .other(&client.tuple, client.netns, client.opened_ns)
             .filter(|end| end.side == Side::Server)
             .and_then(|end| self.connections.get(&end.connection))
-            .is_some_and(|server| server.exchanges > 0 && server.reads())
+            .is_some_and(|server| {
+                let missed = server.told.as_ref().map_or(0, |told| told.missed());
+                server.exchanges > 0 && missed == 0 && server.reads()
+            })
     }
 }

@@ -115,3 +115,91 @@ fn an_end_that_speaks_no_http_leaves_the_record_to_the_other() {
     assert_eq!(desk.lines(), ["Client shop>- /a 201"]);
     assert_eq!(desk.tracker.counters().connections_other_protocol, 1);
 }
+
+/// What the records are when the source cannot read the server's receives of these calls: `announced`, it says that bytes went by.
+fn hide(talk: &Talk, calls: &[&str], announced: bool) -> Vec<Record> {
+    let is_hidden = |chunk: &Chunk<'_>, data: &[u8]| {
+        let of_server = chunk.connection == talk.server.id && chunk.direction == Way::In;
+        let text = String::from_utf8_lossy(data);
+        of_server && calls.iter().any(|call| text.contains(&format!("POST /{call} ")))
+    };
+    let hide = |record: &Record| match record {
+        Record::Chunk(chunk, data) if is_hidden(chunk, data) => announced.then(|| {
+            let flags = chunk.flags | chunk_flags::OPAQUE;
+            Record::Chunk(Chunk { flags, ..*chunk }, Vec::new())
+        }),
+        other => Some(other.clone()),
+    };
+    talk.records.iter().filter_map(hide).collect()
+}
+
+#[test]
+fn what_the_server_did_not_hear_the_client_tells() {
+    for (announced, rounds) in [(true, 0), (true, 9), (false, 0), (false, 9)] {
+        for (hidden, expect) in [
+            (&["a"][..], ["Client", "Server", "Server"]),
+            (&["b"], ["Server", "Client", "Server"]),
+            (&["c"], ["Server", "Server", "Client"]),
+            (&["a", "c"], ["Client", "Server", "Client"]),
+            (&["a", "b", "c"], ["Client", "Client", "Client"]),
+        ] {
+            let mut talk = Talk::new(1);
+            for name in ["a", "b", "c"] {
+                // A receive takes the whole of a request.
+                talk.call(name, 0);
+            }
+            let mut desk = Desk::new();
+            for record in hide(talk.close(), hidden, announced) {
+                desk.play([&record]);
+                for _ in 0..rounds {
+                    desk.tick(1_000);
+                }
+            }
+            desk.tick(10_000_000_000).finish();
+            let case = format!(
+                "{hidden:?}, announced: {announced}, {rounds} rounds: {:?}",
+                desk.lines()
+            );
+            let mut told: Vec<(String, String)> = desk
+                .calls
+                .iter()
+                .map(|call| {
+                    let target = String::from_utf8_lossy(&call.exchange.request.target).into_owned();
+                    (target, format!("{:?}", call.side))
+                })
+                .collect();
+            told.sort();
+            let targets: Vec<&str> = told.iter().map(|(target, _)| target.as_str()).collect();
+            assert_eq!(targets, ["/a", "/b", "/c"], "{case}");
+            for ((_, side), expect) in told.iter().zip(expect) {
+                // After a hole the server's end may need the next request to be sure of its pairs. That may take longer than one waits.
+                assert!(side == expect || (rounds > 0 && side == "Client"), "{case}");
+            }
+            let unheard = told.iter().filter(|(_, side)| side == "Client").count() as u64;
+            let counters = desk.tracker.counters();
+            assert_eq!(
+                (counters.exchanges, counters.exchanges_unheard),
+                (3, unheard),
+                "{case}"
+            );
+        }
+    }
+}
+
+#[test]
+fn more_than_can_wait_is_told_at_once() {
+    use crate::tracker::joint::WAITING_MAX;
+    let calls = WAITING_MAX + 10;
+    let mut desk = Desk::with(2 * calls, FilterPolicy::default());
+    let mut told = 0;
+    for n in 0..calls {
+        let mut talk = Talk::new(n as u16);
+        talk.call("a", 0);
+        desk.play(&hide(&talk, &["a"], true));
+        told = desk.calls.len();
+        assert_eq!(told, (n + 1).saturating_sub(WAITING_MAX));
+    }
+    assert_eq!(told, 10);
+    desk.finish();
+    assert_eq!(desk.calls.len(), calls, "{:?}", desk.lines());
+}
