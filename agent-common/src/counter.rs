@@ -46,11 +46,13 @@ pub enum Counter {
     LostResponses,
     /// Moved on connections of which no transfer was seen until they closed.
     Unseen,
+    /// Calls in progress beyond the number of threads that are remembered.
+    ThreadsFull,
 }
 
 impl Counter {
     /// All, in the order of their numbers.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 22] = [
         Self::Captured,
         Self::RingFull,
         Self::Fault,
@@ -72,6 +74,7 @@ impl Counter {
         Self::LostRequestsOut,
         Self::LostResponses,
         Self::Unseen,
+        Self::ThreadsFull,
     ];
 
     /// Entries of the counter map: events at `2 * n`, bytes at `2 * n + 1`.
@@ -108,6 +111,7 @@ impl Counter {
             Self::LostRequestsOut => "lost_requests_out",
             Self::LostResponses => "lost_responses",
             Self::Unseen => "unseen",
+            Self::ThreadsFull => "threads_full",
         }
     }
 
@@ -157,6 +161,7 @@ impl Counter {
             Self::Unseen => {
                 "connections used in ways only that this provider does not see (io_uring, 32-bit calls): any protocol"
             }
+            Self::ThreadsFull => "calls in progress beyond the number of threads that are remembered",
         }
     }
 }

@@ -1,11 +1,13 @@
 //! The arguments of the system call that the current thread is in, from its saved registers.
 
+use agent_common::Direction;
 use aya_ebpf::helpers::generated::{bpf_get_current_task_btf, bpf_task_pt_regs};
 
 use crate::kernel::direct;
 
 /// A system call in progress.
 #[derive(Clone, Copy)]
+#[repr(C)]
 pub struct Syscall {
     /// Number.
     pub number: u64,
@@ -88,6 +90,7 @@ pub fn returning() -> Syscall {
 
 /// Shape of the user buffer of a call.
 #[derive(Clone, Copy, PartialEq, Eq)]
+#[repr(u32)]
 pub enum Buffer {
     /// `second` points to bytes.
     Flat,
@@ -107,6 +110,10 @@ mod numbers {
     pub const RECVFROM: u64 = 45;
     pub const SENDMSG: u64 = 46;
     pub const RECVMSG: u64 = 47;
+    pub const SENDFILE: u64 = 40;
+    pub const SPLICE: u64 = 275;
+    pub const RECVMMSG: u64 = 299;
+    pub const SENDMMSG: u64 = 307;
 }
 
 #[cfg(bpf_target_arch = "aarch64")]
@@ -119,28 +126,89 @@ mod numbers {
     pub const RECVFROM: u64 = 207;
     pub const SENDMSG: u64 = 211;
     pub const RECVMSG: u64 = 212;
+    pub const SENDFILE: u64 = 71;
+    pub const SPLICE: u64 = 76;
+    pub const RECVMMSG: u64 = 243;
+    pub const SENDMMSG: u64 = 269;
 }
 
 impl Syscall {
-    /// Buffer of a call that receives; `None` for those whose bytes do not pass through readable memory.
+    /// Which way a call moves bytes of the socket behind its first argument; `None` for those that do not, and for splice.
     #[inline(always)]
-    pub fn receive_buffer(&self) -> Option<Buffer> {
-        match self.number {
-            numbers::READ | numbers::RECVFROM => Some(Buffer::Flat),
-            numbers::READV => Some(Buffer::Vector),
-            numbers::RECVMSG => Some(Buffer::Message),
+    pub fn direction(number: u64) -> Option<Direction> {
+        match number {
+            numbers::WRITE
+            | numbers::SENDTO
+            | numbers::WRITEV
+            | numbers::SENDMSG
+            | numbers::SENDMMSG
+            | numbers::SENDFILE => Some(Direction::Out),
+            numbers::READ | numbers::RECVFROM | numbers::READV | numbers::RECVMSG | numbers::RECVMMSG => {
+                Some(Direction::In)
+            }
             _ => None,
         }
     }
 
-    /// Buffer of a call that sends.
+    /// Whether its first argument may be a socket that bytes come from, otherwise its third one that they go to.
     #[inline(always)]
-    pub fn send_buffer(&self) -> Option<Buffer> {
-        match self.number {
-            numbers::WRITE | numbers::SENDTO => Some(Buffer::Flat),
-            numbers::WRITEV => Some(Buffer::Vector),
-            numbers::SENDMSG => Some(Buffer::Message),
+    pub fn has_two_ends(number: u64) -> bool {
+        number == numbers::SPLICE
+    }
+
+    /// Whether its result is a number of messages, whose lengths stand in the array that is its second argument.
+    #[inline(always)]
+    pub fn is_of_messages(number: u64) -> bool {
+        number == numbers::RECVMMSG || number == numbers::SENDMMSG
+    }
+
+    /// Flags of a call that receives.
+    #[inline(always)]
+    pub fn flags(number: u64, third: u64, fourth: u64) -> u32 {
+        match number {
+            numbers::RECVFROM | numbers::RECVMMSG => fourth as u32,
+            numbers::RECVMSG => third as u32,
+            _ => 0,
+        }
+    }
+
+    /// Shape of its buffer; `None` for calls whose bytes do not pass through readable memory.
+    #[inline(always)]
+    pub fn buffer(&self, direction: Direction) -> Option<Buffer> {
+        match shape(self.number, direction as u32) {
+            found if found == Buffer::Flat as u32 => Some(Buffer::Flat),
+            found if found == Buffer::Vector as u32 => Some(Buffer::Vector),
+            found if found == Buffer::Message as u32 => Some(Buffer::Message),
             _ => None,
         }
     }
 }
+
+/// See [`Syscall::buffer`]: a [`Buffer`] as a number, or another. Global: verified once, by itself.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn shape(number: u64, direction: u32) -> u32 {
+    let flat = [
+        [numbers::READ, numbers::RECVFROM],
+        [numbers::WRITE, numbers::SENDTO],
+    ];
+    let vector = [numbers::READV, numbers::WRITEV];
+    let message = [numbers::RECVMSG, numbers::SENDMSG];
+    let way = if direction == Direction::In as u32 {
+        (flat[0], vector[0], message[0])
+    } else {
+        (flat[1], vector[1], message[1])
+    };
+    if number == way.0[0] || number == way.0[1] {
+        Buffer::Flat as u32
+    } else if number == way.1 {
+        Buffer::Vector as u32
+    } else if number == way.2 {
+        Buffer::Message as u32
+    } else {
+        NO_BUFFER
+    }
+}
+
+/// In place of a [`Buffer`].
+const NO_BUFFER: u32 = 3;

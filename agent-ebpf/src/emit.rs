@@ -24,8 +24,6 @@ pub const NO_WAKEUP: u64 = 1;
 #[derive(Clone, Copy)]
 #[repr(C)]
 pub struct Piece {
-    /// User address; not read when `bytes` is 0.
-    pub address: u64,
     /// Connection's cookie.
     pub cookie: u64,
     /// Bytes to capture, at most `CHUNK_BYTES_MAX`.
@@ -85,7 +83,7 @@ const SWITCHING: [u32; 3] = [
 ];
 
 #[inline(always)]
-fn fill<const N: usize>(piece: &Piece) -> Sent {
+fn fill<const N: usize>(piece: &Piece, address: u64) -> Sent {
     let Some(mut record) = EVENTS.reserve_bytes(size_of::<ChunkHeader>() + N, 0) else {
         return Sent::No;
     };
@@ -101,7 +99,7 @@ fn fill<const N: usize>(piece: &Piece) -> Sent {
             let most = N as u64 - 1;
             let bytes = core::hint::black_box(if wanted > most { most } else { wanted }) & most;
             let payload = start.add(size_of::<ChunkHeader>());
-            if bpf_probe_read_user(payload.cast(), bytes as u32, piece.address as *const _) == 0 {
+            if bpf_probe_read_user(payload.cast(), bytes as u32, address as *const _) == 0 {
                 (*header).captured = bytes as u32;
                 count(Counter::Captured, bytes);
                 // Of shorter ones the bytes compared may be those of an older record: then too much is captured, until the agent says so.
@@ -131,11 +129,10 @@ impl Piece {
         }
     }
 
-    /// The same in five numbers, the only arguments of global functions that the verifiers of all kernels know.
+    /// The same in four numbers, the only arguments of global functions that the verifiers of all kernels know.
     #[inline(always)]
-    fn packed(&self) -> [u64; 5] {
+    fn packed(&self) -> [u64; 4] {
         [
-            self.address,
             self.cookie,
             u64::from(self.bytes) << 32 | u64::from(self.length),
             u64::from(self.offset),
@@ -144,9 +141,8 @@ impl Piece {
     }
 
     #[inline(always)]
-    const fn unpacked([address, cookie, bytes, offset, kind]: [u64; 5]) -> Self {
+    const fn unpacked([cookie, bytes, offset, kind]: [u64; 4]) -> Self {
         Self {
-            address,
             cookie,
             bytes: (bytes >> 32) as u32,
             length: bytes as u32,
@@ -158,21 +154,24 @@ impl Piece {
         }
     }
 
-    /// Sends it, or counts it as lost.
+    /// Sends it, its first byte being at a user address that is not read when `bytes` is 0, or counts it as lost.
     #[inline(always)]
-    pub fn send(&self) -> Sent {
-        let [address, cookie, bytes, offset, kind] = self.packed();
+    pub fn send(&self, address: u64) -> Sent {
+        let [cookie, bytes, offset, kind] = self.packed();
         match send_piece(address, cookie, bytes, offset, kind) {
             sent if sent == Sent::Yes as u32 => Sent::Yes,
             sent if sent == Sent::Switching as u32 => Sent::Switching,
-            _ => Sent::No,
+            _ => {
+                turn_away(address, bytes, kind);
+                Sent::No
+            }
         }
     }
 
     /// Counts it as one for which there is no room.
     #[inline(always)]
-    pub fn turn_away(&self) {
-        let [address, _, bytes, _, kind] = self.packed();
+    pub fn turn_away(&self, address: u64) {
+        let [_, bytes, _, kind] = self.packed();
         turn_away(address, bytes, kind);
     }
 }
@@ -182,18 +181,15 @@ impl Piece {
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn send_piece(address: u64, cookie: u64, bytes: u64, offset: u64, kind: u64) -> u32 {
-    let piece = &Piece::unpacked([address, cookie, bytes, offset, kind]);
+    let piece = &Piece::unpacked([cookie, bytes, offset, kind]);
     let sent = match piece.bytes {
-        0 => fill::<0>(piece),
-        1..256 => fill::<256>(piece),
-        256..512 => fill::<512>(piece),
-        512..1024 => fill::<1024>(piece),
-        1024..4096 => fill::<4096>(piece),
-        _ => fill::<{ CHUNK_BYTES_MAX + 1 }>(piece),
+        0 => fill::<0>(piece, address),
+        1..256 => fill::<256>(piece, address),
+        256..512 => fill::<512>(piece, address),
+        512..1024 => fill::<1024>(piece, address),
+        1024..4096 => fill::<4096>(piece, address),
+        _ => fill::<{ CHUNK_BYTES_MAX + 1 }>(piece, address),
     };
-    if sent == Sent::No {
-        turn_away(address, bytes, kind);
-    }
     sent as u32
 }
 
@@ -202,21 +198,19 @@ extern "C" fn send_piece(address: u64, cookie: u64, bytes: u64, offset: u64, kin
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn turn_away(address: u64, bytes: u64, kind: u64) -> u32 {
-    let piece = Piece::unpacked([address, 0, bytes, 0, kind]);
+    let piece = Piece::unpacked([0, bytes, 0, kind]);
     count(Counter::RingFull, u64::from(piece.length));
     if piece.bytes == 0 {
         return 0;
     }
-    let seen = sniff_at(piece.address, u64::from(piece.bytes), u64::from(piece.bytes));
+    let seen = sniff_at(address, u64::from(piece.bytes), u64::from(piece.bytes));
     if seen == Sniff::Response as u32 {
         count(Counter::LostResponses, 0);
     } else if seen == Sniff::Request as u32 {
-        let received = piece.direction == Direction::In as u8;
         count(
-            if received {
-                Counter::LostRequestsIn
-            } else {
-                Counter::LostRequestsOut
+            match piece.direction() {
+                Direction::In => Counter::LostRequestsIn,
+                Direction::Out => Counter::LostRequestsOut,
             },
             0,
         );

@@ -10,8 +10,8 @@ use aya_ebpf::helpers::{bpf_probe_read_kernel, generated::bpf_loop};
 
 use crate::{
     kernel::{
-        HAS_LOOP, ITER_KIND_BITS, ITER_KIND_FLAT, ITER_KIND_VECTOR, OFF_ITER_OFFSET, OFF_ITER_PARTS,
-        OFF_MSG_ITER,
+        HAS_LOOP, ITER_KIND_BITS, ITER_KIND_FLAT, ITER_KIND_VECTOR, OFF_ITER_COUNT, OFF_ITER_OFFSET,
+        OFF_ITER_PARTS, OFF_MSG_ITER,
     },
     place::{Array, PART, Place},
     walk::length_of,
@@ -61,6 +61,12 @@ impl Iter {
     fn parts(&self) -> u64 {
         self.word(OFF_ITER_PARTS.load())
     }
+}
+
+/// Bytes that the message's iterator has not gone over yet.
+#[inline(always)]
+pub fn left(message: u64) -> Option<u64> {
+    Iter::of(message).map(|iter| iter.word(OFF_ITER_COUNT.load()))
 }
 
 /// Where the last `bytes` bytes lie that the message's iterator went over.

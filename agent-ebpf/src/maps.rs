@@ -10,7 +10,10 @@ use aya_ebpf::{
     maps::{Array, HashMap, LruHashMap, LruPerCpuHashMap, PerCpuArray, RingBuf},
 };
 
-use crate::{connection::Connection, walk::Cursor};
+use crate::{arch::Syscall, connection::Connection, provider::Message, walk::Cursor};
+
+/// Threads whose calls in progress are remembered.
+pub const THREADS_MAX: u32 = 16_384;
 
 /// Records to the agent. Size set by the loader.
 #[map]
@@ -31,6 +34,18 @@ pub static CONTROL: Array<ControlSlot> = Array::with_max_entries(CONTROL_SLOTS, 
 /// Transfers of several pieces that are being walked, by thread (`bpf_get_current_pid_tgid`); where `bpf_loop` does not exist.
 #[map]
 pub static WALKS: HashMap<u64, Cursor> = HashMap::with_max_entries(1_024, 0);
+
+/// System calls in progress, by thread; where the saved registers of a thread cannot be read at its return.
+#[map]
+pub static CALLS: HashMap<u64, Syscall> = HashMap::with_max_entries(THREADS_MAX, 0);
+
+/// Messages being sent, by thread; with kprobes.
+#[map]
+pub static SENDS: HashMap<u64, Message> = HashMap::with_max_entries(THREADS_MAX, 0);
+
+/// Messages being received, or received last, by thread; with kprobes.
+#[map]
+pub static RECEIVES: HashMap<u64, Message> = HashMap::with_max_entries(THREADS_MAX, 0);
 
 /// One entry.
 #[map]

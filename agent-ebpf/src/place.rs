@@ -63,11 +63,7 @@ impl Place {
     /// The buffer of a system call.
     #[inline(always)]
     pub fn of_call(call: &Syscall, direction: Direction) -> Self {
-        let buffer = match direction {
-            Direction::Out => call.send_buffer(),
-            Direction::In => call.receive_buffer(),
-        };
-        match buffer {
+        match call.buffer(direction) {
             Some(Buffer::Flat) => Self::Flat {
                 address: call.second,
                 room: call.third,

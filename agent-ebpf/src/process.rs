@@ -3,7 +3,7 @@
 use agent_common::{Counter, EXEC_ARGS_BYTES, EXEC_FILE_BYTES, ExecRecord, ExitRecord, Kind};
 use aya_ebpf::{
     helpers::{
-        bpf_ktime_get_ns,
+        bpf_get_current_pid_tgid, bpf_ktime_get_ns,
         generated::{bpf_probe_read_kernel_str, bpf_probe_read_user},
     },
     macros::btf_tracepoint,
@@ -17,7 +17,7 @@ use crate::{
         OFF_BPRM_FILENAME, OFF_MM_ARG_END, OFF_MM_ARG_START, OFF_TASK_GROUP_LEADER, OFF_TASK_MM,
         OFF_TASK_PID, OFF_TASK_START, OFF_TASK_TGID, direct,
     },
-    maps::EVENTS,
+    maps::{CALLS, EVENTS, RECEIVES, SENDS},
     owner,
 };
 
@@ -68,6 +68,10 @@ pub fn sched_process_exec(ctx: BtfTracePointContext) -> i32 {
 /// `sched_process_exit(task)`: once per thread; reported when the thread group's leader ends.
 #[btf_tracepoint(function = "sched_process_exit")]
 pub fn sched_process_exit(ctx: BtfTracePointContext) -> i32 {
+    let thread = bpf_get_current_pid_tgid();
+    let _ = CALLS.remove(thread);
+    let _ = SENDS.remove(thread);
+    let _ = RECEIVES.remove(thread);
     let task = ctx.arg::<*const u8>(0) as u64;
     // SAFETY: a trusted task pointer; offsets come from BTF.
     let (pid, group): (u32, u32) = unsafe {

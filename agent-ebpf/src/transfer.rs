@@ -149,7 +149,7 @@ fn wanted<const TRUSTED: bool>(
         }
         if !announced {
             // The piece cannot go ahead of the announcement.
-            cursor.piece.turn_away();
+            cursor.piece.turn_away(cursor.address);
             connection.lose(transfer.direction, cursor.piece.length);
             return;
         }

@@ -180,7 +180,6 @@ pub extern "C" fn settle(connection: *mut Connection, cursor: *mut Cursor, reaso
         cursor.piece.reason = Counter::Capped as u8 + 1;
         count(Counter::Capped, u64::from(length));
     }
-    cursor.piece.address = cursor.address;
     cursor.piece.bytes = left;
     1
 }

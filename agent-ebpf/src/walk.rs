@@ -26,20 +26,21 @@ pub const LENGTH_BITS: u64 = (1 << 31) - 1;
 #[derive(Clone, Copy)]
 #[repr(C)]
 pub struct Cursor {
-    /// iovecs not begun, how many, and where they lie: an [`Array`].
+    /// iovecs not begun.
     vector: u64,
-    vector_length: u64,
-    array: u64,
     /// The part that is being read.
     pub address: u64,
     /// Bytes of it.
     pub available: u64,
     /// Bytes to step over first.
     pub skip: u64,
+    /// iovecs not begun: how many, and where they lie, an [`Array`].
+    vector_length: u32,
+    array: u32,
     /// Bytes still to capture.
-    left: u64,
+    left: u32,
     /// Bytes of pieces for which there was no room.
-    lost: u64,
+    lost: u32,
     /// What is left of the transfer after `skip`; `bytes` of it are to be captured. While walking, the present piece.
     pub piece: Piece,
 }
@@ -50,15 +51,14 @@ impl Cursor {
     pub const fn new(cookie: u64, start: u32, bytes: u32, direction: Direction) -> Self {
         Self {
             vector: 0,
-            vector_length: 0,
-            array: 0,
             address: 0,
             available: 0,
             skip: 0,
+            vector_length: 0,
+            array: 0,
             left: 0,
             lost: 0,
             piece: Piece {
-                address: 0,
                 cookie,
                 bytes: 0,
                 length: bytes,
@@ -95,8 +95,8 @@ impl Cursor {
                 self.address = address.wrapping_add(skip);
                 self.available = room.wrapping_sub(skip);
                 self.vector = vector.wrapping_add(PART);
-                self.vector_length = length - 1;
-                self.array = array as u64;
+                self.vector_length = length as u32 - 1;
+                self.array = array as u32;
                 None
             }
             Place::Opaque(reason) => Some(reason),
@@ -121,7 +121,7 @@ pub extern "C" fn send(connection: *mut Connection, cursor: *mut Cursor) -> u32 
         && u64::from(left) <= cursor.available;
     if left == 0 || whole {
         // Everything in one record, the common case; or nothing but the news that bytes went by.
-        match cursor.piece.send() {
+        match cursor.piece.send(cursor.address) {
             Sent::Yes => {}
             // What follows may be HTTP/2 or WebSocket: by the time the agent says so, the limit of a turn may have cut it.
             Sent::Switching => connection.turn_bytes_max = WHOLE_TURN,
@@ -129,7 +129,7 @@ pub extern "C" fn send(connection: *mut Connection, cursor: *mut Cursor) -> u32 
         }
         return 0;
     }
-    cursor.left = u64::from(left);
+    cursor.left = left;
     if HAS_LOOP.load() != 0 {
         walk(cursor);
     } else {
@@ -149,11 +149,11 @@ pub extern "C" fn send(connection: *mut Connection, cursor: *mut Cursor) -> u32 
         piece.flags = flag;
         piece.reason = reason as u8 + 1;
         count(reason, u64::from(piece.length));
-        if piece.send() == Sent::No {
-            cursor.lost += u64::from(cursor.piece.length);
+        if piece.send(0) == Sent::No {
+            cursor.lost = cursor.lost.wrapping_add(cursor.piece.length);
         }
     }
-    connection.lose(cursor.piece.direction(), cursor.lost as u32);
+    connection.lose(cursor.piece.direction(), cursor.lost);
     0
 }
 
@@ -190,6 +190,10 @@ fn walk_in_map(cursor: &mut Cursor) {
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn walk_stored() -> u32 {
+    if HAS_LOOP.load() != 0 {
+        // Never called: nothing for the verifier to walk.
+        return 0;
+    }
     if let Some(cursor) = WALKS.get_ptr_mut(bpf_get_current_pid_tgid()) {
         // SAFETY: a live map value, of this thread alone.
         let cursor = unsafe { &mut *cursor };
@@ -220,16 +224,16 @@ unsafe extern "C" fn step(_: u32, cursor: *mut c_void) -> i64 {
 /// Sends one piece. False when there is no other.
 #[inline(always)]
 fn next_piece(cursor: &mut Cursor) -> bool {
-    let left = length_of(cursor.left);
+    let left = length_of(u64::from(cursor.left));
     let mut available = length_of(cursor.available);
     if left == 0 {
         return false;
     }
     if available == 0 {
-        if length_of(cursor.vector_length) == 0 {
+        if length_of(u64::from(cursor.vector_length)) == 0 {
             return false;
         }
-        let array = if cursor.array == Array::Kernel as u64 {
+        let array = if cursor.array == Array::Kernel as u32 {
             Array::Kernel
         } else {
             Array::User
@@ -240,7 +244,7 @@ fn next_piece(cursor: &mut Cursor) -> bool {
         cursor.address = address;
         available = length_of(room);
         cursor.vector += PART;
-        cursor.vector_length = length_of(cursor.vector_length) - 1;
+        cursor.vector_length -= 1;
     }
     let skip = length_of(cursor.skip);
     let over = if skip < available { skip } else { available };
@@ -257,15 +261,14 @@ fn next_piece(cursor: &mut Cursor) -> bool {
     if bytes == 0 {
         return true;
     }
-    cursor.piece.address = cursor.address;
     cursor.piece.bytes = bytes as u32;
     cursor.piece.length = bytes as u32;
-    if cursor.piece.send() == Sent::No {
-        cursor.lost += bytes;
+    if cursor.piece.send(cursor.address) == Sent::No {
+        cursor.lost = cursor.lost.wrapping_add(bytes as u32);
     }
     cursor.piece.flags = 0;
     cursor.piece.offset = cursor.piece.offset.wrapping_add(bytes as u32);
     cursor.address += bytes;
-    cursor.left = left - bytes;
+    cursor.left = (left - bytes) as u32;
     true
 }

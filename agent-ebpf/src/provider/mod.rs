@@ -4,5 +4,10 @@
 mod empty;
 mod fexit;
 mod flags;
+mod kprobe;
 mod sock_length;
+mod syscall;
+mod syscall_enter_exit;
 mod syscall_exit;
+
+pub use kprobe::Message;

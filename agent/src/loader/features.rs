@@ -69,7 +69,7 @@ impl Features {
 ///
 /// # Errors
 /// A field that this kernel lacks.
-pub(super) fn iterator(kernel: &Btf) -> Result<[(&'static str, u32); 6], BtfError> {
+pub(super) fn iterator(kernel: &Btf) -> Result<[(&'static str, u32); 7], BtfError> {
     // Before 5.14 the kind shared its word with two flags.
     let shared = kernel.offset("iov_iter", "iter_type").is_err();
     let parts = kernel
@@ -79,6 +79,7 @@ pub(super) fn iterator(kernel: &Btf) -> Result<[(&'static str, u32); 6], BtfErro
     Ok([
         ("OFF_MSG_ITER", kernel.offset("msghdr", "msg_iter")?),
         ("OFF_ITER_OFFSET", kernel.offset("iov_iter", "iov_offset")?),
+        ("OFF_ITER_COUNT", kernel.offset("iov_iter", "count")?),
         ("OFF_ITER_PARTS", parts),
         ("ITER_KIND_BITS", if shared { 0xfc } else { 0xff }),
         ("ITER_KIND_VECTOR", kind("ITER_IOVEC")),

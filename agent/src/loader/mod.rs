@@ -211,7 +211,11 @@ fn attach(
         .map_err(object_error_map)?;
     let mut programs = Vec::new();
     for hook in COMMON.iter().chain(&hooks) {
-        programs.push(attach_program(&mut ebpf, &types, *hook)?);
+        let facts = attach_program(&mut ebpf, &types, *hook)?;
+        // A program may be attached to several tracepoints.
+        if programs.iter().all(|known: &ProgramFacts| known.id != facts.id) {
+            programs.push(facts);
+        }
     }
     let map = |ebpf: &mut Ebpf, name: &str| {
         ebpf.take_map(name).ok_or_else(|| LoadError::Object {
@@ -270,8 +274,15 @@ fn attach_program(
             program.attach().map_err(failed)?;
             program.info()
         }
-        Program::TracePoint(program) => {
+        Program::KProbe(program) => {
             program.load().map_err(failed)?;
+            program.attach(target, 0).map_err(failed)?;
+            program.info()
+        }
+        Program::TracePoint(program) => {
+            if program.fd().is_err() {
+                program.load().map_err(failed)?;
+            }
             program.attach("syscalls", target).map_err(failed)?;
             program.info()
         }

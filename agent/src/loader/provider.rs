@@ -12,8 +12,12 @@ pub enum Provider {
     Fexit,
     /// Socket tracepoints, kernel 6.3 and later: no cost for file I/O.
     SockLength,
+    /// Probes of the kernel's TCP functions, kernel 5.10 and later, where it has them: sees every way in, costs more.
+    Kprobe,
     /// Exits of system calls, kernel 5.15 and later.
     SyscallExit,
+    /// Entries and exits of system calls, kernel 5.10 and later.
+    SyscallEnterExit,
 }
 
 /// What the configuration asks for.
@@ -28,7 +32,11 @@ pub enum ProviderChoice {
     /// Only this one.
     SockLength,
     /// Only this one.
+    Kprobe,
+    /// Only this one.
     SyscallExit,
+    /// Only this one.
+    SyscallEnterExit,
 }
 
 /// A provider that was tried.
@@ -68,7 +76,9 @@ impl From<Provider> for ProviderChoice {
         match provider {
             Provider::Fexit => Self::Fexit,
             Provider::SockLength => Self::SockLength,
+            Provider::Kprobe => Self::Kprobe,
             Provider::SyscallExit => Self::SyscallExit,
+            Provider::SyscallEnterExit => Self::SyscallEnterExit,
         }
     }
 }
@@ -82,23 +92,28 @@ impl ProviderChoice {
     }
 }
 
-/// System calls at whose exit there may be bytes of a socket.
-const EXITS: [&str; 10] = [
-    "sys_exit_write",
-    "sys_exit_writev",
-    "sys_exit_sendto",
-    "sys_exit_sendmsg",
-    "sys_exit_read",
-    "sys_exit_readv",
-    "sys_exit_recvfrom",
-    "sys_exit_recvmsg",
-    "sys_exit_sendfile64",
-    "sys_exit_splice",
-];
+/// Tracepoints of the system calls that may move bytes of a socket.
+macro_rules! calls {
+    ($($name:literal)*) => {
+        const EXITS: &[&str] = &[$(concat!("sys_exit_", $name)),*];
+        const ENTRIES: &[&str] = &[$(concat!("sys_enter_", $name)),*];
+    };
+}
+
+calls! {
+    "write" "writev" "sendto" "sendmsg" "sendmmsg" "sendfile64" "splice"
+    "read" "readv" "recvfrom" "recvmsg" "recvmmsg"
+}
 
 impl Provider {
     /// Best first.
-    pub const ALL: [Self; 3] = [Self::Fexit, Self::SockLength, Self::SyscallExit];
+    pub const ALL: [Self; 5] = [
+        Self::Fexit,
+        Self::SockLength,
+        Self::Kprobe,
+        Self::SyscallExit,
+        Self::SyscallEnterExit,
+    ];
 
     /// Name as in configuration and reports.
     #[must_use]
@@ -106,7 +121,9 @@ impl Provider {
         match self {
             Self::Fexit => "fexit",
             Self::SockLength => "sock-length",
+            Self::Kprobe => "kprobe",
             Self::SyscallExit => "syscall-exit",
+            Self::SyscallEnterExit => "syscall-enter-exit",
         }
     }
 
@@ -116,6 +133,8 @@ impl Provider {
         match self {
             Self::Fexit | Self::SockLength => 100.0,
             Self::SyscallExit => 300.0,
+            Self::Kprobe => 500.0,
+            Self::SyscallEnterExit => 800.0,
         }
     }
 
@@ -132,11 +151,17 @@ impl Provider {
             }
             Self::SyscallExit => {
                 if Features::of(kernel).task_registers {
-                    Ok(EXITS.map(Hook::named).to_vec())
+                    Ok(EXITS.iter().copied().map(Hook::named).collect())
                 } else {
                     Err("bpf_task_pt_regs")
                 }
             }
+            Self::Kprobe => kprobe_hooks(kernel),
+            Self::SyscallEnterExit => Ok(ENTRIES
+                .iter()
+                .map(|target| Hook::new("call_enter", target))
+                .chain(EXITS.iter().map(|target| Hook::new("call_exit", target)))
+                .collect()),
         }
     }
 
@@ -165,6 +190,37 @@ fn fexit_hooks(kernel: &Btf) -> Result<Vec<Hook>, &'static str> {
     for (program, function) in [
         ("fexit_tcp_sendpage", "tcp_sendpage"),
         ("fexit_tcp_splice_read", "tcp_splice_read"),
+    ] {
+        if kernel.parameters(function) == Some(5) {
+            hooks.push(Hook::new(program, function));
+        }
+    }
+    Ok(hooks)
+}
+
+/// Functions that are not among the kernel's types, or take other arguments, cannot be probed.
+fn kprobe_hooks(kernel: &Btf) -> Result<Vec<Hook>, &'static str> {
+    let needed = [
+        ("kprobe_tcp_sendmsg_locked", "tcp_sendmsg_locked", 3),
+        ("kprobe_release_sock", "release_sock", 1),
+        ("kprobe_tcp_cleanup_rbuf", "tcp_cleanup_rbuf", 2),
+    ];
+    let mut hooks = Vec::new();
+    for (program, function, parameters) in needed {
+        if kernel.parameters(function) != Some(parameters) {
+            return Err(function);
+        }
+        hooks.push(Hook::new(program, function));
+    }
+    let receive = match kernel.parameters("tcp_recvmsg") {
+        Some(4 | 5) => "kprobe_tcp_recvmsg",
+        Some(6) => "kprobe_tcp_recvmsg_6",
+        _ => return Err("tcp_recvmsg with four to six arguments"),
+    };
+    hooks.push(Hook::new(receive, "tcp_recvmsg"));
+    for (program, function) in [
+        ("kprobe_tcp_sendpage_locked", "tcp_sendpage_locked"),
+        ("kprobe_tcp_splice_read", "tcp_splice_read"),
     ] {
         if kernel.parameters(function) == Some(5) {
             hooks.push(Hook::new(program, function));
