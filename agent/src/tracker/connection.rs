@@ -57,6 +57,8 @@ pub struct Connection {
     pub memory: usize,
     /// It is among those whose parsers have to be asked what they counted.
     pub counts: bool,
+    /// It is among those whose parsers have to be asked what they keep.
+    pub grows: bool,
     /// Nothing was heard of it for long, and its parser was kept.
     pub dozes: bool,
     /// When the source was last asked where it stands, or its begin.
@@ -170,6 +172,7 @@ impl Connection {
             unwanted: 0,
             memory: 0,
             counts: false,
+            grows: false,
             dozes: false,
             asked_ns: open.time_ns,
             last_way: Way::In,

@@ -40,6 +40,8 @@ pub(super) struct Common {
     pub counters: Counters,
     /// Connections whose parsers have to be asked what they counted.
     pub counting: Vec<u64>,
+    /// Connections whose parsers may keep more or less than when they were last asked.
+    pub growing: Vec<u64>,
     pub ledger: Ledger,
     pub orders: Vec<Order>,
     /// Exchanges of client's ends that the server's ends have not told.
@@ -154,7 +156,9 @@ impl Common {
         if !std::mem::replace(&mut connection.counts, true) {
             self.counting.push(connection.id);
         }
-        connection.measure(&mut self.ledger);
+        if !std::mem::replace(&mut connection.grows, true) {
+            self.growing.push(connection.id);
+        }
         if connection.is_over(&mut self.ledger) {
             connection.measure(&mut self.ledger);
             self.counters.connections_other_protocol += 1;

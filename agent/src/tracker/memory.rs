@@ -18,6 +18,7 @@ pub const FREED_PART: usize = 8;
 impl Connection {
     /// Notes what the parser keeps now.
     pub fn measure(&mut self, ledger: &mut Ledger) {
+        self.grows = false;
         let now = self.parser_bytes();
         ledger.parser_bytes = (ledger.parser_bytes - self.memory) + now;
         self.memory = now;
@@ -32,9 +33,20 @@ impl Connection {
 }
 
 impl Tracker {
+    /// Asks the parsers that took anything since the last call what they keep. To look through all that one keeps costs as much as to
+    /// read a short record, so it is done once a round, however many came, before the bound is enforced.
+    pub(super) fn measure(&mut self) {
+        for id in self.common.growing.drain(..) {
+            if let Some(connection) = self.connections.get_mut(&id).filter(|c| c.grows) {
+                connection.measure(&mut self.common.ledger);
+            }
+        }
+    }
+
     /// When parsers keep too much, as many begin anew as it takes: those that keep most, of equal ones those first of which nothing was
     /// heard for longest. What they had not finished comes out marked.
     pub(super) fn shed(&mut self, now_ns: u64, out: &mut impl FnMut(Call)) {
+        self.measure();
         let limit = self.limits.parser_bytes;
         if self.common.ledger.parser_bytes <= limit {
             return;

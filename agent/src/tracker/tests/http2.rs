@@ -152,13 +152,13 @@ fn what_all_parsers_keep_is_bounded() {
         .say(true, get(1, "/modest"), 1)
         .say(false, ok(1), 1);
     desk.play(&modest.of(&modest.server));
-    let own = desk.tracker.common.ledger.parser_bytes;
+    let own = desk.kept();
     greedy.greet();
     for stream in 0..100 {
         greedy.say(true, get(2 * stream + 1, &format!("/{}", "x".repeat(100))), 1);
     }
     desk.play(&greedy.of(&greedy.server));
-    let both = desk.tracker.common.ledger.parser_bytes;
+    let both = desk.kept();
     assert!(both > 4 * own, "{both} with {own}");
     desk.tracker.limits.parser_bytes = both;
     desk.tick(1);
@@ -166,7 +166,7 @@ fn what_all_parsers_keep_is_bounded() {
     desk.tracker.limits.parser_bytes = both - 1;
     desk.tick(1);
     assert_eq!(desk.tracker.counters().parsers_shed, 1);
-    assert_eq!(desk.tracker.common.ledger.parser_bytes, own);
+    assert_eq!(desk.kept(), own);
     assert_eq!(desk.calls.len(), 1 + 100, "what was open has come out");
 
     // The one goes on, the other is joined anew: its table is not known any more, and not guessed.
@@ -197,7 +197,7 @@ fn what_all_parsers_keep_is_bounded() {
         &modest.server.close(modest.time_ns),
         &greedy.server.close(greedy.time_ns),
     ]);
-    assert_eq!(desk.tracker.common.ledger.parser_bytes, 0);
+    assert_eq!(desk.kept(), 0);
 }
 
 /// The client's end falls silent while a long stream is open; the stream ends at the server's.

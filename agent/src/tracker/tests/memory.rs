@@ -38,7 +38,8 @@ fn desk(parser_bytes: usize) -> Desk {
 }
 
 impl Desk {
-    fn kept(&self) -> usize {
+    pub(super) fn kept(&mut self) -> usize {
+        self.tracker.measure();
         self.tracker.common.ledger.parser_bytes
     }
 }
@@ -129,4 +130,29 @@ fn the_largest_begins_anew_first() {
             .iter()
             .all(|call| call.connection == Talk::new(7).server.id)
     );
+}
+
+/// After each round it is known of each connection, whatever happened to it in between.
+#[test]
+fn what_is_kept_is_known_after_each_round() {
+    let mut desk = desk(10 * BODY_BYTES);
+    let mut rounds = Vec::new();
+    for n in 0..CONNECTIONS {
+        let mut talk = if n % 2 == 0 { half(n) } else { session(n) };
+        desk.play(&talk.of(&talk.server));
+        if n % 3 == 0 {
+            talk.records.clear();
+            talk.close();
+            desk.play(&talk.of(&talk.server));
+        }
+        desk.tick(1);
+        let connections = desk.tracker.connections.values();
+        let (each, noted): (Vec<_>, Vec<_>) = connections.map(|c| (c.parser_bytes(), c.memory)).unzip();
+        assert_eq!(each, noted, "{n}");
+        let kept = desk.tracker.common.ledger.parser_bytes;
+        assert_eq!(kept, each.iter().sum::<usize>(), "{n}");
+        rounds.push(kept);
+    }
+    assert!(desk.tracker.counters().parsers_shed > 0);
+    assert!(rounds.iter().any(|kept| *kept > 8 * BODY_BYTES));
 }
