@@ -18,6 +18,7 @@ use crate::attribution::sockets::{self, SocketLimits};
 use crate::attribution::{Attribution, Options as AttributionOptions};
 use crate::clock;
 use crate::config::Config;
+use crate::coverage;
 use crate::export::{ExportMonitor, Outbox, PolicyState};
 use crate::harm::{Harm, Probe, hook_ns};
 use crate::loader::{self, Loaded};
@@ -325,6 +326,8 @@ impl Capture {
             .iter()
             .map(|workload| workload.to_wire(self.epoch_us))
             .collect();
+        let provider = self.loaded.provider.name();
+        payload.coverage = coverage::to_wire(self.tracker.take_coverage(), provider);
         payload.status = Some(self.status.to_wire(&self.status.node));
         outbox.submit(payload);
     }
@@ -347,6 +350,7 @@ impl Capture {
         self.status.harm = self.harm.report();
         self.status.resident_bytes = crate::status::resident_bytes();
         self.status.counters = self.counters();
+        self.status.coverage = coverage::rows(self.tracker.coverage());
         self.status.export = self
             .sinks
             .export

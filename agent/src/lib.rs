@@ -13,6 +13,7 @@ mod clock;
 pub mod config;
 pub mod control;
 mod counters;
+pub mod coverage;
 pub mod export;
 pub mod harm;
 pub mod loader;

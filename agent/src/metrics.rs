@@ -17,6 +17,7 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
 
+use crate::coverage;
 use crate::status::{Fate, Published, Status};
 
 /// Turns the latest status into metrics at each scrape.
@@ -115,6 +116,16 @@ fn encode_rows(encoder: &mut DescriptorEncoder<'_>, status: &Status) -> fmt::Res
     for row in status.counters.iter().filter(|row| row.bytes > 0) {
         let labels = [("stage", row.stage.as_str()), ("what", row.name.as_str())];
         ConstCounter::new(row.bytes).encode(bytes.encode_family(&labels)?)?;
+    }
+    let mut covered = encoder.encode_descriptor(
+        "coverage_bytes",
+        "Bytes that the sockets of HTTP connections moved, by what became of them",
+        None,
+        MetricType::Counter,
+    )?;
+    for ((kind, reason), bytes) in coverage::sums(&status.coverage) {
+        let labels = [("kind", kind), ("reason", reason)];
+        ConstCounter::new(bytes).encode(covered.encode_family(&labels)?)?;
     }
     let fates = [
         (Fate::Lost, "lost", "What should have been seen and was not"),
@@ -220,6 +231,11 @@ mod tests {
                 meaning: String::new(),
                 fate: Fate::Lost,
             }],
+            coverage: vec![coverage::CoverageRow {
+                read: 70,
+                missed: vec![("unseen".into(), 30)],
+                ..coverage::CoverageRow::default()
+            }],
             ..Status::default()
         });
         let text = render(&published).unwrap();
@@ -228,6 +244,8 @@ mod tests {
             "eastwatch_agent_events_total{stage=\"kernel\",what=\"ring_full\"} 3",
             "eastwatch_agent_bytes_total{stage=\"kernel\",what=\"ring_full\"} 99",
             "eastwatch_agent_lost_total{stage=\"kernel\",what=\"ring_full\"} 3",
+            "eastwatch_agent_coverage_bytes_total{kind=\"read\",reason=\"read\"} 70",
+            "eastwatch_agent_coverage_bytes_total{kind=\"missed\",reason=\"unseen\"} 30",
             "eastwatch_agent_connections 0",
         ] {
             assert!(text.contains(line), "{line} is not in\n{text}");

@@ -11,6 +11,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 
+use crate::coverage::CoverageRow;
+
 /// How long who asks waits for a picture of that moment; one that is ending makes none any more.
 const FRESH_WAIT: Duration = Duration::from_millis(500);
 
@@ -88,7 +90,7 @@ pub struct ExportRow {
 }
 
 /// A picture of the agent.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Status {
     /// Name of the node.
     pub node: String,
@@ -120,6 +122,8 @@ pub struct Status {
     pub providers: Vec<ProviderRow>,
     /// Counters.
     pub counters: Vec<CounterRow>,
+    /// How much of each workload was read, lowest rate first.
+    pub coverage: Vec<CoverageRow>,
     /// Way to the collector.
     pub export: ExportRow,
     /// What capturing adds to processes.

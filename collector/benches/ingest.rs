@@ -78,6 +78,7 @@ fn batch(node: u64, sequence: u64, deltas: Vec<ApiDelta>) -> Batch {
         edges: Vec::new(),
         workloads: Vec::new(),
         status: None,
+        coverage: Vec::new(),
     }
 }
 

@@ -140,6 +140,24 @@ pub fn payload(exchanges: &[Exchange]) -> v1::Payload {
     payload_of("shop", exchanges)
 }
 
+/// What became of the bytes of a workload, and nothing else.
+pub fn covered(workload: &str, bytes: &[(v1::CoverageKind, &str, u64)]) -> v1::Payload {
+    let bytes = bytes.iter().map(|(kind, reason, bytes)| v1::CoveredBytes {
+        kind: (*kind).into(),
+        reason: (*reason).to_owned(),
+        bytes: *bytes,
+    });
+    let delta = v1::CoverageDelta {
+        workload: workload.to_owned(),
+        provider: "sock-length".to_owned(),
+        bytes: bytes.collect(),
+    };
+    v1::Payload {
+        coverage: vec![delta],
+        ..v1::Payload::default()
+    }
+}
+
 /// As [`payload`], for another workload.
 pub fn payload_of(workload: &str, exchanges: &[Exchange]) -> v1::Payload {
     let key = ApiKey {
@@ -262,6 +280,7 @@ pub fn payload_of(workload: &str, exchanges: &[Exchange]) -> v1::Payload {
         edges: vec![edge],
         workloads: vec![runs("web"), runs(workload)],
         status: Some(status),
+        coverage: Vec::new(),
     }
 }
 

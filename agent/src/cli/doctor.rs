@@ -12,11 +12,15 @@ use super::output::{Output, bytes};
 use crate::capture::{kernel_release, provider_rows};
 use crate::config::Config;
 use crate::control::client;
+use crate::coverage::CoverageRow;
 use crate::loader::{self, Btf, KERNEL_BTF, LoadError, Provider};
 use crate::status::{Fate, ProviderRow, Status};
 
 /// Ring buffer of a trial.
 const TRIAL_RING_BYTES: u32 = 64 << 10;
+
+/// Most workloads in the table of capture rates: those with the lowest.
+const WORKLOADS_SHOWN: usize = 30;
 
 /// One thing that was looked at.
 #[derive(Clone, Debug, Serialize)]
@@ -327,6 +331,7 @@ fn print_agent(out: &mut impl Write, agent: &Status) -> Result<()> {
     }
     writeln!(out, "\n{programs}")?;
     print_costs(out, agent)?;
+    print_coverage(out, &agent.coverage)?;
     for (fate, title) in [
         (Fate::Lost, "LOST"),
         (Fate::LeftOut, "LEFT OUT"),
@@ -361,4 +366,37 @@ fn print_agent(out: &mut impl Write, agent: &Status) -> Result<()> {
         writeln!(out, "\n{counters}")?;
     }
     Ok(())
+}
+
+fn print_coverage(out: &mut impl Write, coverage: &[CoverageRow]) -> Result<()> {
+    if coverage.is_empty() {
+        return Ok(());
+    }
+    let reasons = |reasons: &[(String, u64)]| {
+        let each = reasons
+            .iter()
+            .map(|(name, size)| format!("{name} {}", bytes(*size)));
+        each.collect::<Vec<_>>().join(", ")
+    };
+    let mut rates = table(&["WORKLOAD", "CAPTURE RATE", "READ", "MISSED", "LEFT OUT"]);
+    for row in coverage.iter().take(WORKLOADS_SHOWN) {
+        rates.add_row([
+            row.workload.clone(),
+            row.capture_rate.map_or(String::new(), rate),
+            bytes(row.read),
+            reasons(&row.missed),
+            reasons(&row.left_out),
+        ]);
+    }
+    writeln!(out, "\n{rates}")?;
+    let more = coverage.len().saturating_sub(WORKLOADS_SHOWN);
+    if more > 0 {
+        writeln!(out, "and {more} workloads with higher rates")?;
+    }
+    Ok(())
+}
+
+/// As percent, rounded down: 100 only where nothing is missing.
+fn rate(rate: f64) -> String {
+    format!("{:.2} %", (rate * 10_000.0).floor() / 100.0)
 }

@@ -37,6 +37,7 @@ pub(super) fn split(payload: Payload, target: usize, max: usize) -> Parts {
         edges,
         workloads,
         status,
+        coverage,
     } = payload;
     let nothing = Contents::default();
     if let Some(status) = status {
@@ -57,6 +58,9 @@ pub(super) fn split(payload: Payload, target: usize, max: usize) -> Parts {
     }
     for item in workloads {
         splitter.add(item, nothing, |part, item| part.workloads.push(item));
+    }
+    for item in coverage {
+        splitter.add(item, nothing, |part, item| part.coverage.push(item));
     }
     splitter.finish()
 }
@@ -107,7 +111,7 @@ impl Splitter {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
-    use wire::v1::{AgentStatus, Call, CatalogDelta, EdgeDelta, Workload};
+    use wire::v1::{AgentStatus, Call, CatalogDelta, CoverageDelta, EdgeDelta, Workload};
 
     use super::*;
 
@@ -117,7 +121,7 @@ mod tests {
             ..Payload::default()
         };
         for (index, &size) in sizes.iter().enumerate() {
-            match index % 4 {
+            match index % 5 {
                 0 => payload.calls.push(Call {
                     path: "p".repeat(size),
                     ..Call::default()
@@ -129,6 +133,10 @@ mod tests {
                 2 => payload.edges.push(EdgeDelta {
                     host: "h".repeat(size),
                     ..EdgeDelta::default()
+                }),
+                3 => payload.coverage.push(CoverageDelta {
+                    workload: "w".repeat(size),
+                    ..CoverageDelta::default()
                 }),
                 _ => payload.workloads.push(Workload {
                     name: "w".repeat(size),
@@ -166,7 +174,7 @@ mod tests {
             prop_assert_eq!(parts.lost, Contents::default());
             let mut joined = Payload::default();
             for part in parts.payloads {
-                let items = part.calls.len() + part.catalog.len() + part.edges.len() + part.workloads.len()
+                let items = part.calls.len() + part.catalog.len() + part.edges.len() + part.workloads.len() + part.coverage.len()
                     + usize::from(part.status.is_some());
                 prop_assert!(part.encoded_len() <= target || items == 1);
                 prop_assert!(part.status.is_none() || joined == Payload::default());
@@ -175,6 +183,7 @@ mod tests {
                 joined.catalog.extend(part.catalog);
                 joined.edges.extend(part.edges);
                 joined.workloads.extend(part.workloads);
+                joined.coverage.extend(part.coverage);
             }
             prop_assert_eq!(joined, whole);
         }

@@ -233,8 +233,7 @@ impl Pipeline {
             catalog,
             calls: std::mem::take(&mut self.calls),
             edges: self.edges.take(),
-            workloads: Vec::new(),
-            status: None,
+            ..Payload::default()
         }
     }
 

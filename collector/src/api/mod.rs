@@ -5,6 +5,7 @@
 
 mod agents;
 mod calls;
+mod coverage;
 mod edges;
 mod endpoints;
 mod error;
@@ -58,6 +59,7 @@ fn documented() -> OpenApiRouter<Shared> {
         .routes(routes!(calls::get))
         .routes(routes!(edges::list))
         .routes(routes!(workloads::list))
+        .routes(routes!(coverage::list))
         .routes(routes!(agents::list))
 }
 

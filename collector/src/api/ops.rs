@@ -26,8 +26,8 @@ async fn index() -> Json<serde_json::Value> {
         "name": "eastwatch-collector",
         "version": env!("CARGO_PKG_VERSION"),
         "links": [
-            "/api/v1/endpoints", "/api/v1/calls", "/api/v1/edges", "/api/v1/workloads", "/api/v1/agents",
-            "/api/v1/openapi.json", "/metrics", "/healthz", "/readyz",
+            "/api/v1/endpoints", "/api/v1/calls", "/api/v1/edges", "/api/v1/workloads", "/api/v1/coverage",
+            "/api/v1/agents", "/api/v1/openapi.json", "/metrics", "/healthz", "/readyz",
         ],
     }))
 }

@@ -26,6 +26,7 @@ fn wrong_parameters_are_refused_by_name() {
             ("/api/v1/calls?from=-1h&to=-2h", &["must be before"]),
             ("/api/v1/calls?limit=0", &["limit: `0`", "1 to 1000"]),
             ("/api/v1/calls?limit=1001", &["limit: `1001`"]),
+            ("/api/v1/coverage?below=1.5", &["below: `1.5`", "0 to 1"]),
             ("/api/v1/calls?cursor=zz", &["cursor"]),
             ("/api/v1/calls?side=left", &["side: `left`"]),
             ("/api/v1/calls?path=*a*b*c*d*", &["at most 4 `*`"]),

@@ -63,6 +63,13 @@ pub enum Command {
     /// What runs on the nodes and speaks HTTP.
     #[command(after_help = "Examples:\n  eastwatch workloads\n  eastwatch workloads --node node-a")]
     Workloads(WorkloadsArgs),
+    /// How much of what workloads said and heard was read, and why not the rest.
+    #[command(
+        after_help = "Examples:\n  eastwatch coverage\n  eastwatch coverage --below 1 --from -1h\n  \
+        eastwatch coverage --workload shop --output json\n\n\
+        The capture rate is what was read of all that should have been; what is left out on purpose does not lower it."
+    )]
+    Coverage(CoverageArgs),
     /// Node agents, what they drop and why.
     #[command(after_help = "Examples:\n  eastwatch agents\n  eastwatch agents --output json")]
     Agents(AgentsArgs),
@@ -190,6 +197,25 @@ pub struct WorkloadsArgs {
     /// Node that it runs on; `*` stands for any characters.
     #[arg(long)]
     pub node: Option<String>,
+    /// Most rows.
+    #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..))]
+    pub limit: u32,
+}
+
+/// `eastwatch coverage`
+#[derive(clap::Args, Debug)]
+pub struct CoverageArgs {
+    #[command(flatten)]
+    pub range: RangeArgs,
+    /// Workload; `*` stands for any characters.
+    #[arg(long)]
+    pub workload: Option<String>,
+    /// Node that it runs on; `*` stands for any characters.
+    #[arg(long)]
+    pub node: Option<String>,
+    /// Only where the capture rate is below this, 0 to 1.
+    #[arg(long, value_name = "RATE")]
+    pub below: Option<String>,
     /// Most rows.
     #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..))]
     pub limit: u32,

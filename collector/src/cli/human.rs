@@ -58,6 +58,18 @@ pub fn share(errors: u64, calls: u64) -> String {
     format!("{} %", three_digits(errors as f64 * 100.0 / calls as f64))
 }
 
+/// Share of a part in a whole, as percent, rounded down: `100 %` only where nothing is missing. Empty where there is no whole.
+pub fn whole_share(part: u64, whole: u64) -> String {
+    if whole == 0 {
+        return String::new();
+    }
+    let hundredths = u128::from(part) * 10_000 / u128::from(whole);
+    match (hundredths / 100, hundredths % 100) {
+        (whole, 0) => format!("{whole} %"),
+        (whole, rest) => format!("{whole}.{rest:02} %"),
+    }
+}
+
 /// A time to the second, UTC: `2026-01-01 12:00:00`.
 pub fn time(time: Timestamp) -> String {
     let text = time.to_string();
@@ -122,6 +134,17 @@ mod tests {
             assert_eq!(count(value), want);
         }
         assert_eq!((share(0, 5), share(1, 3)), (String::new(), "33.3 %".to_owned()));
+        for (part, whole, want) in [
+            (0, 0, ""),
+            (0, 7, "0 %"),
+            (7, 7, "100 %"),
+            (u64::MAX - 1, u64::MAX, "99.99 %"),
+            (1, 3, "33.33 %"),
+            (1, 16, "6.25 %"),
+            (1, 1000, "0.10 %"),
+        ] {
+            assert_eq!(whole_share(part, whole), want);
+        }
     }
 
     #[test]

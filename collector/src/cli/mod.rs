@@ -6,6 +6,7 @@ mod agents;
 mod args;
 mod calls;
 mod client;
+mod coverage;
 mod endpoints;
 mod graph;
 mod human;
@@ -43,6 +44,7 @@ pub async fn run(args: Args, out: &mut (dyn Write + Send)) -> Result<(), CliErro
         Command::Calls(args) => calls::run(&client, &args, view, out).await,
         Command::Graph(args) => graph::run(&client, &args, view, out).await,
         Command::Workloads(args) => workloads::run(&client, &args, view, out).await,
+        Command::Coverage(args) => coverage::run(&client, &args, view, out).await,
         Command::Agents(args) => agents::run(&client, &args, view, out).await,
     }
 }

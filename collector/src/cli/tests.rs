@@ -1,10 +1,11 @@
 //! Commands against a collector in the process; what they print is kept in `golden/`.
 
 use clap::{CommandFactory, Parser};
+use wire::v1::CoverageKind as Kind;
 use wire::v1::agent_message::Body as Up;
 
 use crate::serve::Running;
-use crate::testing::{Agent, Exchange, GET, batch, config, golden, payload, run, spoken, start};
+use crate::testing::{Agent, Exchange, GET, batch, config, covered, golden, payload, run, spoken, start};
 
 use super::{Args, CliError, EXIT_ERROR, EXIT_UNREACHABLE, EXIT_USAGE};
 
@@ -55,9 +56,23 @@ async fn shop(config: &crate::config::Config) -> (Running, Agent) {
             ..GET
         },
     ];
-    agent
-        .send(Up::Batch(batch("node-a", "b1", 1, &payload(&exchanges))))
-        .await;
+    let mut sent = payload(&exchanges);
+    sent.coverage = covered(
+        "shop",
+        &[
+            (Kind::Read, "read", 1_234_567),
+            (Kind::Missed, "opaque_call", 345_678),
+            (Kind::Missed, "ring_full", 12),
+            (Kind::LeftOut, "turn_limit", 9_000_000),
+            (Kind::LeftOut, "other_end", 80_000),
+            (Kind::LeftOut, "skipped", 70),
+            (Kind::LeftOut, "unread", 6),
+        ],
+    )
+    .coverage;
+    sent.coverage
+        .extend(covered("web", &[(Kind::Read, "read", 4096)]).coverage);
+    agent.send(Up::Batch(batch("node-a", "b1", 1, &sent))).await;
     assert_eq!(agent.ack().await.rejected, "");
     (collector, agent)
 }
@@ -94,6 +109,13 @@ fn what_is_printed() {
             ("graph", &["graph"]),
             ("graph_json", &["graph", "--output", "json"]),
             ("workloads", &["workloads"]),
+            ("coverage", &["coverage"]),
+            ("coverage_below", &["coverage", "--below", "0.99"]),
+            (
+                "coverage_json",
+                &["coverage", "--workload", "shop", "--output", "json"],
+            ),
+            ("narrow_coverage", &["coverage", "--width", "70"]),
             ("narrow_calls", &["calls", "--width", "80"]),
             ("narrow_endpoints", &["endpoints", "--width", "80"]),
             ("narrow_graph", &["graph", "--width", "60"]),

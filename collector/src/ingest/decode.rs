@@ -5,8 +5,8 @@ use wire::v1;
 
 use crate::metrics::{Dropped, Metrics};
 use crate::store::{
-    AgentState, Batch, BatchId, Call, CallId, CallSeen, DropCount, EdgeIncrement, Header, Side, WorkloadSeen,
-    flag_names,
+    AgentState, Batch, BatchId, Call, CallId, CallSeen, CoverageIncrement, CoverageKind, CoveredBytes,
+    DropCount, EdgeIncrement, Header, Side, WorkloadSeen, flag_names,
 };
 use crate::timestamp::Timestamp;
 
@@ -80,7 +80,12 @@ pub(super) fn batch(batch: v1::Batch, received: Timestamp, metrics: &Metrics) ->
     let memory_bytes = encoded_bytes
         + payload.calls.len() * size_of::<CallSeen>()
         + payload.edges.len() * size_of::<EdgeIncrement>()
-        + payload.workloads.len() * size_of::<WorkloadSeen>();
+        + payload.workloads.len() * size_of::<WorkloadSeen>()
+        + payload
+            .coverage
+            .iter()
+            .map(|delta| size_of::<CoverageIncrement>() + delta.bytes.len() * size_of::<CoveredBytes>())
+            .sum::<usize>();
     let decoder = Decoder { id: &id, metrics };
     let deltas = payload
         .catalog
@@ -103,6 +108,11 @@ pub(super) fn batch(batch: v1::Batch, received: Timestamp, metrics: &Metrics) ->
         .map(|workload| decoder.workload(workload))
         .collect();
     let status = payload.status.map(|status| decoder.status(status));
+    let coverage = payload
+        .coverage
+        .into_iter()
+        .map(|delta| decoder.coverage(delta))
+        .collect();
     match (deltas, calls, edges) {
         (Ok(deltas), Ok(calls), Ok(edges)) => {
             let created = Timestamp::from_us(batch.created_us);
@@ -115,6 +125,7 @@ pub(super) fn batch(batch: v1::Batch, received: Timestamp, metrics: &Metrics) ->
                 edges,
                 workloads,
                 status,
+                coverage,
             };
             Ok(Decoded { batch, memory_bytes })
         }
@@ -286,6 +297,28 @@ impl Decoder<'_> {
             pid: workload.pid,
             first_seen: Timestamp::from_us(workload.first_seen_us),
             last_seen: Timestamp::from_us(workload.seen_us),
+        }
+    }
+
+    fn coverage(&self, delta: v1::CoverageDelta) -> CoverageIncrement {
+        let known = |bytes: v1::CoveredBytes| {
+            let kind = match bytes.kind() {
+                v1::CoverageKind::Read => CoverageKind::Read,
+                v1::CoverageKind::LeftOut => CoverageKind::LeftOut,
+                v1::CoverageKind::Missed => CoverageKind::Missed,
+                // Of a later version of the agent.
+                v1::CoverageKind::Unspecified => return None,
+            };
+            Some(CoveredBytes {
+                kind,
+                reason: self.name(bytes.reason),
+                bytes: bytes.bytes,
+            })
+        };
+        CoverageIncrement {
+            workload: self.name(delta.workload),
+            provider: self.name(delta.provider),
+            bytes: self.list(delta.bytes, known).into_iter().flatten().collect(),
         }
     }
 

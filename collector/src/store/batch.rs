@@ -4,7 +4,7 @@ use catalog::ApiDelta;
 
 use crate::timestamp::Timestamp;
 
-use super::rows::{Call, Edge, Workload};
+use super::rows::{Call, CoveredBytes, Edge, Workload};
 
 /// Identity of a batch.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -22,6 +22,17 @@ pub type EdgeIncrement = Edge;
 
 /// A workload's whole state.
 pub type WorkloadSeen = Workload;
+
+/// Bytes of a workload, to be added to what is known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CoverageIncrement {
+    /// As [`super::Coverage::workload`].
+    pub workload: String,
+    /// As [`super::Coverage::provider`].
+    pub provider: String,
+    /// What became of them.
+    pub bytes: Vec<CoveredBytes>,
+}
 
 /// A call with the leaf of the catalog that it belongs to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,4 +83,6 @@ pub struct Batch {
     pub workloads: Vec<WorkloadSeen>,
     /// State of the agent.
     pub status: Option<AgentState>,
+    /// What became of the bytes of workloads.
+    pub coverage: Vec<CoverageIncrement>,
 }

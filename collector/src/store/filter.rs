@@ -169,6 +169,19 @@ pub struct WorkloadFilter {
     pub node: Option<TextMatch>,
 }
 
+/// Filter of coverage.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct CoverageFilter {
+    /// Minutes that count.
+    pub range: TimeRange,
+    /// Workload.
+    pub workload: Option<TextMatch>,
+    /// Node that it runs on.
+    pub node: Option<TextMatch>,
+    /// Capture rate below this.
+    pub below: Option<f64>,
+}
+
 /// How much to answer with, and after what.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Paging {

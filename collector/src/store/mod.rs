@@ -14,15 +14,16 @@ pub mod sqlite;
 
 use futures::future::BoxFuture;
 
-pub use batch::{AgentState, Batch, BatchId, CallSeen, EdgeIncrement, WorkloadSeen};
+pub use batch::{AgentState, Batch, BatchId, CallSeen, CoverageIncrement, EdgeIncrement, WorkloadSeen};
 pub use error::StoreError;
 pub use filter::{
-    CallFilter, Cursor, CursorPart, EdgeFilter, EndpointFilter, Page, Paging, StatusFilter, TextMatch,
-    TimeRange, WorkloadFilter,
+    CallFilter, CoverageFilter, Cursor, CursorPart, EdgeFilter, EndpointFilter, Page, Paging, StatusFilter,
+    TextMatch, TimeRange, WorkloadFilter,
 };
 pub use rows::{
-    Agent, Call, CallId, Counts, DropCount, Edge, Endpoint, EndpointDetail, Header, HistogramBucket, Minute,
-    Quantiles, Side, StatusCounts, Workload, flag_bits, flag_names,
+    Agent, Call, CallId, Counts, Coverage, CoverageKind, CoveredBytes, DropCount, Edge, Endpoint,
+    EndpointDetail, Header, HistogramBucket, Minute, Quantiles, Side, StatusCounts, Workload, flag_bits,
+    flag_names,
 };
 
 use crate::timestamp::Timestamp;
@@ -85,7 +86,7 @@ impl std::fmt::Debug for StoredPolicy {
 pub struct Evicted {
     /// Calls older than their age limit.
     pub calls_by_age: u64,
-    /// Minutes of endpoints and edges.
+    /// Minutes of endpoints, edges and coverage.
     pub minutes: u64,
     /// Edges, workloads and agents not seen for long.
     pub idle: u64,
@@ -160,6 +161,14 @@ pub trait Store: Send + Sync + 'static {
         filter: WorkloadFilter,
         paging: Paging,
     ) -> BoxFuture<'_, Result<Page<Workload>, StoreError>>;
+
+    /// How much of what workloads said and heard was read, by (workload, node, provider); counts are of the range, or of all minutes
+    /// that are kept.
+    fn coverage(
+        &self,
+        filter: CoverageFilter,
+        paging: Paging,
+    ) -> BoxFuture<'_, Result<Page<Coverage>, StoreError>>;
 
     /// Agents by node.
     fn agents(&self, paging: Paging) -> BoxFuture<'_, Result<Page<Agent>, StoreError>>;

@@ -1,5 +1,7 @@
 //! What is kept, for how long, and what is forgotten.
 
+use wire::v1::CoverageKind as Kind;
+
 use crate::config;
 use crate::ingest::decoded;
 use crate::metrics::Dropped;
@@ -7,7 +9,7 @@ use crate::store::{
     AgentHello, BatchId, CallFilter, EdgeFilter, EndpointFilter, StoreError, StoredPolicy, TextMatch,
     WorkloadFilter,
 };
-use crate::testing::{GET, batch, payload, run};
+use crate::testing::{GET, batch, covered, payload, run};
 
 use super::{Open, all, at, exchanges, made};
 
@@ -64,7 +66,9 @@ pub fn old_rows_are_evicted_and_counted(open: Open) {
             ..config::Store::default()
         });
         let store = &opened.store;
-        store.apply(made("a", "b", 1, &payload(&[GET]))).await.unwrap();
+        let mut sent = payload(&[GET]);
+        sent.coverage = covered("shop", &[(Kind::Read, "read", 1), (Kind::Missed, "fault", 1)]).coverage;
+        store.apply(made("a", "b", 1, &sent)).await.unwrap();
         let mut evicted = Vec::new();
         for days in [1, 2, 3] {
             for second in [0, 61] {
@@ -72,14 +76,14 @@ pub fn old_rows_are_evicted_and_counted(open: Open) {
                 evicted.push((done.calls_by_age, done.minutes, done.idle));
             }
         }
-        // One call; one minute of the endpoint and one of the edge; one edge, two workloads, one agent.
+        // One call; one minute of the endpoint, one of the edge, two of coverage; one edge, two workloads, one agent.
         assert_eq!(
             evicted,
-            [(0, 0, 0), (1, 0, 0), (0, 0, 0), (0, 2, 0), (0, 0, 0), (0, 0, 4)]
+            [(0, 0, 0), (1, 0, 0), (0, 0, 0), (0, 4, 0), (0, 0, 0), (0, 0, 4)]
         );
         let metrics = &opened.metrics;
         let counted = [Dropped::CallsByAge, Dropped::Minutes, Dropped::Idle];
-        assert_eq!(counted.map(|what| metrics.dropped(what)), [1, 2, 4]);
+        assert_eq!(counted.map(|what| metrics.dropped(what)), [1, 4, 4]);
         assert_eq!(store.calls(CallFilter::default(), all()).await.unwrap().items, []);
         assert_eq!(store.edges(EdgeFilter::default(), all()).await.unwrap().items, []);
         assert_eq!(store.agents(all()).await.unwrap().items, []);

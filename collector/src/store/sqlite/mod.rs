@@ -4,6 +4,7 @@ mod agents;
 mod boots;
 mod calls;
 mod catalogs;
+mod coverage;
 mod edges;
 mod endpoints;
 mod leaves;
@@ -30,9 +31,9 @@ use crate::metrics::{Dropped, Metrics};
 use crate::timestamp::Timestamp;
 
 use super::{
-    Agent, AgentHello, Batch, BatchId, Call, CallFilter, CallId, Edge, EdgeFilter, Endpoint, EndpointDetail,
-    EndpointFilter, Evicted, Outcome, Page, Paging, Side, Store, StoreError, StoredPolicy, TimeRange,
-    Workload, WorkloadFilter,
+    Agent, AgentHello, Batch, BatchId, Call, CallFilter, CallId, Coverage, CoverageFilter, Edge, EdgeFilter,
+    Endpoint, EndpointDetail, EndpointFilter, Evicted, Outcome, Page, Paging, Side, Store, StoreError,
+    StoredPolicy, TimeRange, Workload, WorkloadFilter,
 };
 use readers::Readers;
 use writer::{JOBS_MAX, Job, Writer};
@@ -206,7 +207,8 @@ impl Store for SqliteStore {
             let minutes = self
                 .write("removing old minutes", move |connection| {
                     Ok(endpoints::evict_minutes(connection, before)?
-                        + edges::evict_minutes(connection, before)?)
+                        + edges::evict_minutes(connection, before)?
+                        + coverage::evict_minutes(connection, before)?)
                 })
                 .await?;
             let before = now.earlier_by(ages.idle);
@@ -295,6 +297,16 @@ impl Store for SqliteStore {
     ) -> BoxFuture<'_, Result<Page<Workload>, StoreError>> {
         self.read("listing workloads", move |connection| {
             workloads::list(connection, &filter, &paging)
+        })
+    }
+
+    fn coverage(
+        &self,
+        filter: CoverageFilter,
+        paging: Paging,
+    ) -> BoxFuture<'_, Result<Page<Coverage>, StoreError>> {
+        self.read("listing coverage", move |connection| {
+            coverage::list(connection, &filter, &paging)
         })
     }
 

@@ -5,7 +5,7 @@ use rusqlite::types::Value;
 use crate::store::{Cursor, CursorPart, Page, Paging, TextMatch, TimeRange};
 
 /// Conditions and their parameters, joined by AND.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Where {
     conditions: Vec<String>,
     params: Vec<Value>,

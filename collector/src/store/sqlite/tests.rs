@@ -10,8 +10,10 @@ use crate::config;
 use crate::ingest::decoded;
 use crate::metrics::Metrics;
 use crate::store::contract::{Opened, store_contract};
-use crate::store::{CallFilter, EdgeFilter, EndpointFilter, Outcome, Paging, Store, StoreError, TimeRange};
-use crate::testing::{Exchange, GET, NOON_US, batch, payload, payload_of, run};
+use crate::store::{
+    CallFilter, CoverageFilter, EdgeFilter, EndpointFilter, Outcome, Paging, Store, StoreError, TimeRange,
+};
+use crate::testing::{Exchange, GET, NOON_US, batch, covered, payload, payload_of, run};
 use crate::timestamp::Timestamp;
 
 use super::SqliteStore;
@@ -329,6 +331,40 @@ fn a_file_of_version_1_keeps_its_rows() {
 }
 
 #[test]
+fn a_file_of_version_2_keeps_its_rows_and_learns_of_coverage() {
+    run(async {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("store.db");
+        let old = Connection::open(&path).unwrap();
+        old.execute_batch(super::open::MIGRATIONS[0]).unwrap();
+        old.execute_batch(ROWS_1).unwrap();
+        old.execute_batch(super::open::MIGRATIONS[1]).unwrap();
+        old.pragma_update(None, "application_id", super::open::APPLICATION_ID)
+            .unwrap();
+        old.pragma_update(None, "user_version", 2).unwrap();
+        drop(old);
+
+        let store = at(&path, config::Store::default(), &Arc::default()).unwrap();
+        let paging = || Paging {
+            limit: 10,
+            after: None,
+        };
+        let calls = store.calls(CallFilter::default(), paging()).await.unwrap().items;
+        assert_eq!(calls.len(), 1);
+        let edges = store.edges(EdgeFilter::default(), paging()).await.unwrap().items;
+        assert_eq!(edges.len(), 1);
+        let coverage = || store.coverage(CoverageFilter::default(), paging());
+        assert_eq!(coverage().await.unwrap().items, []);
+        let read = covered("shop", &[(wire::v1::CoverageKind::Read, "read", 5)]);
+        store
+            .apply(decoded(batch("a", "b", 1, &read), Timestamp::default()))
+            .await
+            .unwrap();
+        assert_eq!(coverage().await.unwrap().items[0].read_bytes, 5);
+    });
+}
+
+#[test]
 fn the_tables_that_people_query_have_the_documented_columns() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("store.db");
@@ -339,6 +375,7 @@ fn the_tables_that_people_query_have_the_documented_columns() {
         "endpoints",
         "endpoint_minutes",
         "edges",
+        "coverage",
         "calls",
         "workloads",
         "agents",

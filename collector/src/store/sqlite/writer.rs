@@ -17,7 +17,7 @@ use crate::store::{Batch, Outcome, StoreError};
 
 use super::catalogs::Catalogs;
 use super::open::Writable;
-use super::{agents, boots, calls, edges, open, workloads};
+use super::{agents, boots, calls, coverage, edges, open, workloads};
 
 /// Most batches in one transaction: bounds how long the first of them waits.
 pub const GROUP_BATCHES_MAX: usize = 256;
@@ -269,6 +269,9 @@ fn apply_batch(
     }
     for edge in &batch.edges {
         edges::add(connection, edge)?;
+    }
+    for increment in &batch.coverage {
+        coverage::add(connection, &batch.id, batch.created, increment)?;
     }
     for delta in &batch.deltas {
         tally.endpoint_deltas += catalogs.merge(connection, delta)?;
