@@ -10,6 +10,9 @@ use crate::process::{Process, program};
 /// Size of the large file of the web servers and of `/large` elsewhere.
 pub const LARGE_BYTES: usize = 300_000;
 
+/// Size of the page of the web servers: more than goes with a head, less than what is skipped in the kernel.
+pub const PAGE_BYTES: usize = 20_000;
+
 /// A running server.
 #[derive(Debug)]
 pub struct Server {
@@ -124,6 +127,7 @@ fn web_root(directory: &Path) -> PathBuf {
     fs::create_dir_all(root.join("static")).unwrap();
     fs::write(root.join("echo"), "echo\n").unwrap();
     fs::write(root.join("static/hello"), "hello\n").unwrap();
+    fs::write(root.join("page"), vec![b'p'; PAGE_BYTES]).unwrap();
     fs::write(root.join("large"), vec![b'x'; LARGE_BYTES]).unwrap();
     root
 }
@@ -131,6 +135,12 @@ fn web_root(directory: &Path) -> PathBuf {
 /// nginx with two workers that are not root, sending files with sendfile.
 #[must_use]
 pub fn nginx(directory: &Path) -> Server {
+    nginx_of(directory, &program("nginx").unwrap())
+}
+
+/// As [`nginx`], of this binary: a copy is a workload of its own.
+#[must_use]
+pub fn nginx_of(directory: &Path, binary: &Path) -> Server {
     let root = web_root(directory);
     let (home, port) = (directory.join("nginx"), free_port());
     fs::create_dir_all(&home).unwrap();
@@ -149,7 +159,7 @@ http {{ access_log off; sendfile on; keepalive_requests 1000000; client_max_body
         root = root.display(),
     );
     fs::write(home.join("nginx.conf"), configuration).unwrap();
-    let mut command = Command::new(program("nginx").unwrap());
+    let mut command = Command::new(binary);
     command.args(["-e", "stderr", "-p"]).arg(&home);
     command.arg("-c").arg(home.join("nginx.conf"));
     let mut process = Process::start("nginx", directory, &command);

@@ -4,7 +4,8 @@ use catalog::ApiDelta;
 
 use crate::timestamp::Timestamp;
 
-use super::rows::{Call, CoveredBytes, Edge, Workload};
+use super::coverage::CoveredBytes;
+use super::rows::{Call, Edge, Workload};
 
 /// Identity of a batch.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

@@ -7,6 +7,7 @@
 mod batch;
 #[cfg(test)]
 mod contract;
+mod coverage;
 mod error;
 mod filter;
 mod rows;
@@ -15,15 +16,15 @@ pub mod sqlite;
 use futures::future::BoxFuture;
 
 pub use batch::{AgentState, Batch, BatchId, CallSeen, CoverageIncrement, EdgeIncrement, WorkloadSeen};
+pub use coverage::{Coverage, CoverageKind, CoveredBytes};
 pub use error::StoreError;
 pub use filter::{
     CallFilter, CoverageFilter, Cursor, CursorPart, EdgeFilter, EndpointFilter, Page, Paging, StatusFilter,
     TextMatch, TimeRange, WorkloadFilter,
 };
 pub use rows::{
-    Agent, Call, CallId, Counts, Coverage, CoverageKind, CoveredBytes, DropCount, Edge, Endpoint,
-    EndpointDetail, Header, HistogramBucket, Minute, Quantiles, Side, StatusCounts, Workload, flag_bits,
-    flag_names,
+    Agent, Call, CallId, Counts, DropCount, Edge, Endpoint, EndpointDetail, Header, HistogramBucket, Minute,
+    Quantiles, Side, StatusCounts, Workload, flag_bits, flag_names,
 };
 
 use crate::timestamp::Timestamp;
