@@ -1,10 +1,12 @@
 //! Access to kernel structures without compile-time headers: the loader looks field offsets up in the running kernel's BTF and
 //! puts them into these read-only globals, which the verifier treats as constants.
 
+use core::ffi::c_void;
+
 use agent_common::Direction;
 use aya_ebpf::{
     Global,
-    helpers::{bpf_probe_read_kernel, generated::bpf_skc_to_tcp_sock},
+    helpers::generated::{bpf_probe_read_kernel, bpf_skc_to_tcp_sock},
 };
 
 macro_rules! offsets {
@@ -69,11 +71,15 @@ pub unsafe fn direct<T: Copy>(base: u64, offset: u32) -> T {
     unsafe { core::ptr::read_volatile((base as *const u8).add(offset as usize).cast::<T>()) }
 }
 
-/// Loads a field through any kernel address. Zero when it cannot be read.
+/// Loads a field through any kernel address. Zero when it cannot be read: then the helper fills the value with zeroes itself, so that
+/// there is no branch, whose both sides the verifier would have to walk.
 #[inline(always)]
 pub fn probed<T: Copy + Default>(base: u64, offset: u32) -> T {
-    // SAFETY: the helper checks the address.
-    unsafe { bpf_probe_read_kernel((base + u64::from(offset)) as *const T) }.unwrap_or_default()
+    let mut value = T::default();
+    let address = (base + u64::from(offset)) as *const c_void;
+    // SAFETY: the helper checks the address and writes a value's size.
+    unsafe { bpf_probe_read_kernel((&raw mut value).cast(), size_of::<T>() as u32, address) };
+    value
 }
 
 /// [`direct`] or [`probed`].

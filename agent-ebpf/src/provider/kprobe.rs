@@ -66,9 +66,9 @@ pub fn kprobe_tcp_sendmsg_locked(ctx: ProbeContext) -> u32 {
     0
 }
 
-/// `tcp_sendpage_locked(sk, page, offset, size, flags)`, before 6.5: how sendfile and splice send. Later they come as messages.
+/// `do_tcp_sendpages(sk, page, offset, size, flags)`, before 6.5: how sendfile and splice send. Later they come as messages.
 #[kprobe]
-pub fn kprobe_tcp_sendpage_locked(ctx: ProbeContext) -> u32 {
+pub fn kprobe_do_tcp_sendpages(ctx: ProbeContext) -> u32 {
     let socket = argument(&ctx, 0);
     remember(
         &SENDS,

@@ -37,11 +37,10 @@ pub fn call_exit(ctx: TracePointContext) -> u32 {
     let Some(call) = CALLS.get_ptr(thread) else {
         return 0;
     };
-    // SAFETY: a live map value.
-    let call = unsafe { *call };
-    let _ = CALLS.remove(thread);
     // SAFETY: the record of every sys_exit_* tracepoint holds the return value there.
     let result = unsafe { ctx.read_at::<i64>(RETURN_VALUE) }.unwrap_or(0);
-    syscall::returned(&ctx, &call, result);
+    // SAFETY: a live map value, of this thread alone until it is removed. Not copied: the stack is short.
+    syscall::returned(&ctx, unsafe { &*call }, result);
+    let _ = CALLS.remove(thread);
     0
 }

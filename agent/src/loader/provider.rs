@@ -219,7 +219,7 @@ fn kprobe_hooks(kernel: &Btf) -> Result<Vec<Hook>, &'static str> {
     };
     hooks.push(Hook::new(receive, "tcp_recvmsg"));
     for (program, function) in [
-        ("kprobe_tcp_sendpage_locked", "tcp_sendpage_locked"),
+        ("kprobe_do_tcp_sendpages", "do_tcp_sendpages"),
         ("kprobe_tcp_splice_read", "tcp_splice_read"),
     ] {
         if kernel.parameters(function) == Some(5) {
