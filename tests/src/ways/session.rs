@@ -33,6 +33,8 @@ const ATTEMPTS_MAX: u32 = 3;
 
 /// Losses that are not marked as such: on purpose of whoever did it, but bytes that no row shows.
 const UNMARKED_LOSSES: [&str; 1] = ["discarded"];
+/// What an agent leaves out because of a limit or a policy: neither concerns what the ways carry.
+const ON_PURPOSE: [&str; 3] = ["capped", "skipped", "filtered"];
 
 /// What is judged.
 #[derive(Clone, Debug)]
@@ -188,7 +190,7 @@ fn losses(status: &Value) -> Growth {
     let is_loss = |row: &&Value| {
         let (stage, name) = (&row["stage"], row["name"].as_str().unwrap_or_default());
         let of_kernel = stage == "kernel" && (row["fate"] != "counted" || UNMARKED_LOSSES.contains(&name));
-        (of_kernel && name != "filtered") || (stage == "tracker" && name == "gaps")
+        (of_kernel && !ON_PURPOSE.contains(&name)) || (stage == "tracker" && name == "gaps")
     };
     rows.filter(is_loss)
         .map(|row| {
