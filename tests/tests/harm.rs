@@ -30,11 +30,17 @@ const STOP_VARIABLE: &str = "EASTWATCH_STOP_SECONDS";
 /// Far too small for what comes while the agent does not run.
 const SMALL_RING_BYTES: u32 = 64 << 10;
 
-/// The programs of the test alone are captured, each for its end.
-fn policy() -> String {
-    let include =
-        ["*/loadserver", "*/harm-*"].map(|name| format!("[[filter.include]]\nexecutable = \"{name}\"\n"));
-    format!("{UNLIMITED}{}", include.concat())
+/// The programs of the test that serve, and those that ask.
+const BOTH: &[&str] = &["*/loadserver", "*/harm-*"];
+/// Those that serve alone: what their end misses nobody else tells, so that each request is either a row or counted as lost there.
+const SERVERS: &[&str] = &["*/loadserver"];
+
+/// Captures these programs alone.
+fn policy(programs: &[&str]) -> String {
+    let include = programs
+        .iter()
+        .map(|name| format!("[[filter.include]]\nexecutable = \"{name}\"\n"));
+    format!("{UNLIMITED}{}", include.collect::<String>())
 }
 
 fn server(node: &Node) -> Server {
@@ -139,7 +145,7 @@ impl Books {
                 ring_bytes,
                 ..AgentOptions::default()
             },
-            policy: policy(),
+            policy: policy(SERVERS),
         });
         let server = server(&node);
         let load = Load::connect(server.address, CONNECTIONS);
@@ -288,7 +294,7 @@ fn with_budget(core_percent: &str, calm_s: &str) -> Node {
             ring_bytes: 64 << 20,
             ..AgentOptions::default()
         },
-        policy: policy(),
+        policy: policy(BOTH),
     })
 }
 
