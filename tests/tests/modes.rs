@@ -327,3 +327,13 @@ fn system_call_exits_obey() {
         control_groups_are_filtered(ProviderChoice::SyscallExit);
     }
 }
+
+#[test]
+fn system_call_entries_and_exits_obey() {
+    if can_capture() {
+        mount_tracefs();
+        orders_are_obeyed(ProviderChoice::SyscallEnterExit);
+        filters_hold_until_the_epoch_changes(ProviderChoice::SyscallEnterExit);
+        control_groups_are_filtered(ProviderChoice::SyscallEnterExit);
+    }
+}
