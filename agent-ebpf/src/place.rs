@@ -26,9 +26,10 @@ impl Array {
     #[inline(always)]
     pub fn read(self, address: u64) -> Option<Part> {
         let address = address as *const Part;
-        // SAFETY: the helpers check the address.
         match self {
+            // SAFETY: the helper checks the address.
             Self::User => unsafe { bpf_probe_read_user(address) }.ok(),
+            // SAFETY: the helper checks the address.
             Self::Kernel => unsafe { bpf_probe_read_kernel(address) }.ok(),
         }
     }

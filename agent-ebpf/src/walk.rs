@@ -173,7 +173,9 @@ fn walk(cursor: &mut Cursor) {
 #[inline(never)]
 fn walk_in_map(cursor: &mut Cursor) {
     let thread = bpf_get_current_pid_tgid();
-    if WALKS.insert(thread, &*cursor, 0).is_err() {
+    // By reference: a copy would take the stack.
+    let begun: &Cursor = cursor;
+    if WALKS.insert(thread, begun, 0).is_err() {
         return;
     }
     walk_stored();
