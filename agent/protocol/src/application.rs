@@ -38,35 +38,34 @@ pub enum Application {
     XmlRpc(Bytes),
 }
 
-impl Application {
-    /// All names, as in every output.
-    pub const NAMES: [&str; 9] = [
-        "http",
-        "grpc",
-        "grpc-web",
-        "websocket",
-        "sse",
-        "graphql",
-        "json-rpc",
-        "soap",
-        "xml-rpc",
-    ];
+/// Gives each variant its name, and the list of all: one that lacks a name does not compile.
+macro_rules! names {
+    ($($variant:ident $name:literal,)*) => {
+        impl Application {
+            /// All names, as in every output.
+            pub const NAMES: [&str; [$($name),*].len()] = [$($name),*];
 
-    /// Name as in every output.
-    #[must_use]
-    pub const fn name(&self) -> &'static str {
-        match self {
-            Self::Http => "http",
-            Self::Grpc(_) => "grpc",
-            Self::GrpcWeb(_) => "grpc-web",
-            Self::WebSocket(_) => "websocket",
-            Self::EventStream => "sse",
-            Self::GraphQl(_) => "graphql",
-            Self::JsonRpc(_) => "json-rpc",
-            Self::Soap(_) => "soap",
-            Self::XmlRpc(_) => "xml-rpc",
+            /// Name as in every output.
+            #[must_use]
+            pub const fn name(&self) -> &'static str {
+                match self {
+                    $(Self::$variant { .. } => $name,)*
+                }
+            }
         }
-    }
+    };
+}
+
+names! {
+    Http "http",
+    Grpc "grpc",
+    GrpcWeb "grpc-web",
+    WebSocket "websocket",
+    EventStream "sse",
+    GraphQl "graphql",
+    JsonRpc "json-rpc",
+    Soap "soap",
+    XmlRpc "xml-rpc",
 }
 
 /// A remote procedure call of gRPC.
