@@ -12,7 +12,6 @@ pub mod cli;
 mod clock;
 pub mod config;
 pub mod control;
-mod counters;
 pub mod coverage;
 pub mod export;
 pub mod harm;

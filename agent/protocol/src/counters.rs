@@ -1,8 +1,10 @@
 //! What a connection saw that is not an exchange, or was not as it should be.
 
+/// Makes a struct `Counters` of fields with their descriptions: counts that can be listed by name, and added up.
+#[macro_export]
 macro_rules! counters {
     ($($(#[doc = $doc:literal])* $name:ident,)*) => {
-        /// Counts of one connection since it began, or since they were taken.
+        /// Counts since the start, or since they were taken.
         #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
         pub struct Counters {
             $($(#[doc = $doc])* pub $name: u64,)*

@@ -1,6 +1,6 @@
 //! What attribution had to drop or could not know, for metrics and `doctor`.
 
-use crate::counters::counters;
+use protocol::counters;
 
 counters! {
     /// Processes described from `/proc`.

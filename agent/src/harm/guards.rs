@@ -5,10 +5,10 @@
 
 use agent_common::{ALLOWANCES_MAX, Account, ProcessKey};
 use foldhash::{HashMap, HashSet};
+use protocol::counters;
 
 use super::guard::{Budget, Guard, Load, Look};
 use super::rung::Rung;
-use crate::counters::counters;
 
 counters! {
     /// Steps down: a process was over its budget, and less of it is captured.

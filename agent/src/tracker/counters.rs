@@ -1,6 +1,6 @@
 //! What the tracker counts.
 
-use crate::counters::counters;
+use protocol::counters;
 
 counters! {
     /// Connections announced by the source.

@@ -1,6 +1,6 @@
 //! What the source counts.
 
-use crate::counters::counters;
+use protocol::counters;
 
 counters! {
     /// Files read, also in part.
