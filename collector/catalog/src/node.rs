@@ -1,25 +1,24 @@
 //! The node's side: counts increments in bounded memory, gives them away as deltas.
 
-use std::hash::{BuildHasherDefault, Hasher};
+mod leaf;
+
+use std::hash::BuildHasherDefault;
 use std::sync::Arc;
 
 use foldhash::{HashMap, HashMapExt};
 
-use crate::delta::{Counts, DeltaRecord, MINUTE_US, Standing};
+use self::leaf::{LeafHasher, NodeLeaf};
+use crate::delta::{DeltaRecord, Standing};
 use crate::key::{ANY_HOST, normalise_host};
 use crate::limits::{DEPTH_MAX, Fold, Folded, Limits};
 use crate::memo::{Memo, Paths};
 use crate::repeats::{Repeats, Verdict};
 use crate::segment::{Coarseness, LeafPath, id_of};
-use crate::stats::MinuteCounts;
 use crate::tokens::{Walk, walk};
 use crate::{ApiDelta, ApiKey, LeafId, Method, Side};
 
 /// Deltas without a call after which a node forgets a leaf. It needs only increments; a leaf that comes back is new.
 const IDLE_TAKES_MAX: u32 = 30;
-
-/// Calls in the latest deltas (each older one counting half) below which a leaf and method are rare.
-const RARE_CALLS: u64 = 8;
 
 /// One call, as seen by the edge.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,44 +85,6 @@ struct NodeApi {
     leaves: std::collections::HashMap<LeafId, NodeLeaf, BuildHasherDefault<LeafHasher>>,
     /// Leaves by standing and coarseness.
     classes: [[usize; 4]; 2],
-}
-
-/// Takes the first eight bytes of a [`LeafId`], which is a hash already. How many leaves could be made to collide is bounded
-/// by [`Limits::leaves`].
-#[derive(Debug, Default)]
-struct LeafHasher(u64);
-
-impl Hasher for LeafHasher {
-    fn write(&mut self, bytes: &[u8]) {
-        if let Some(first) = bytes.first_chunk() {
-            self.0 = u64::from_be_bytes(*first);
-        }
-    }
-
-    /// Length prefixes say nothing here.
-    fn write_usize(&mut self, _: usize) {}
-
-    fn finish(&self) -> u64 {
-        self.0
-    }
-}
-
-#[derive(Debug)]
-struct NodeLeaf {
-    path: LeafPath,
-    rendered: Arc<str>,
-    coarseness: Coarseness,
-    records: Vec<NodeRecord>,
-    idle: u32,
-}
-
-#[derive(Debug)]
-struct NodeRecord {
-    method: Method,
-    standing: Standing,
-    counts: Counts,
-    minutes: Vec<(i64, MinuteCounts)>,
-    recent: u64,
 }
 
 impl NodeCatalog {
@@ -310,7 +271,7 @@ impl NodeApi {
         if weight > 0 {
             record.minute(limits.minutes_per_record, observation, folded);
         }
-        let rare = record.recent < RARE_CALLS;
+        let rare = record.is_rare();
         Recorded {
             leaf: id,
             path: leaf.rendered.clone(),
@@ -471,51 +432,6 @@ impl NodeApi {
         records
             .sort_unstable_by(|a, b| (&a.path, a.method, a.standing).cmp(&(&b.path, b.method, b.standing)));
         records
-    }
-}
-
-impl NodeLeaf {
-    fn has(&self, standing: Standing) -> bool {
-        self.records.iter().any(|record| record.standing == standing)
-    }
-
-    fn record(&mut self, method: Method, standing: Standing) -> &mut NodeRecord {
-        let at = self
-            .records
-            .iter()
-            .position(|record| record.method == method && record.standing == standing);
-        let at = at.unwrap_or_else(|| {
-            let (counts, minutes) = (Counts::default(), Vec::new());
-            self.records.push(NodeRecord {
-                method,
-                standing,
-                counts,
-                minutes,
-                recent: 0,
-            });
-            self.records.len() - 1
-        });
-        self.records.get_mut(at).expect("found or pushed")
-    }
-}
-
-impl NodeRecord {
-    fn minute(&mut self, minutes_max: usize, observation: &Observation<'_>, folded: &mut Folded) {
-        let minute = observation.ts_us.div_euclid(MINUTE_US);
-        let at = match self.minutes.binary_search_by_key(&minute, |(minute, _)| *minute) {
-            Ok(at) => at,
-            Err(at) if self.minutes.len() < minutes_max.max(1) => {
-                self.minutes.insert(at, (minute, MinuteCounts::default()));
-                at
-            }
-            Err(at) => {
-                folded.add(Fold::Minutes, observation.weight);
-                at.min(self.minutes.len().saturating_sub(1))
-            }
-        };
-        if let Some((_, counts)) = self.minutes.get_mut(at) {
-            counts.observe(observation);
-        }
     }
 }
 
