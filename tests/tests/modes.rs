@@ -18,16 +18,18 @@ use eastwatch_agent::source::{Event, ebpf};
 use tests::{can_capture, mount_tracefs};
 
 /// Both ends of one connection in one process: for each number on its standard input a request with so long a body, read to its end and
-/// answered, then a line on its standard output. What it did then is in the ring buffer, since records are made inside its system calls.
+/// answered, then a line on its standard output. A second number: the body is written in so many parts, by one call. What it did then is in
+/// the ring buffer, since records are made inside its system calls.
 const PEERS: &str = r#"
 import socket, sys
 listener = socket.socket(); listener.bind(("127.0.0.1", 0)); listener.listen()
 client = socket.create_connection(listener.getsockname()); server, _ = listener.accept()
 print(listener.getsockname()[1], flush=True)
 for line in sys.stdin:
-    n = int(line)
+    n, parts = (*map(int, line.split()), 0)[:2]
     request = b"POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: %06d\r\n\r\n" % n + b"b" * n
-    client.sendall(request)
+    if parts: assert client.sendmsg([request[:-n]] + [b"b" * (n // parts)] * parts) == len(request)
+    else: client.sendall(request)
     got = 0
     while got < len(request): got += len(server.recv(65536))
     server.sendall(b"HTTP/1.1 204 No Content\r\n\r\n"); client.recv(100)
@@ -71,7 +73,16 @@ impl Peers {
     }
 
     fn request(&mut self, body: u32) {
-        writeln!(self.input, "{body}").expect("the peers run");
+        self.ask(&body.to_string());
+    }
+
+    /// Written by one call, the head and each part of the body from a place of its own.
+    fn scattered(&mut self, part_bytes: u32, parts: u32) {
+        self.ask(&format!("{} {parts}", part_bytes * parts));
+    }
+
+    fn ask(&mut self, request: &str) {
+        writeln!(self.input, "{request}").expect("the peers run");
         let mut line = String::new();
         self.output.read_line(&mut line).expect("the peers run");
         assert_eq!(line, "done\n");
@@ -89,13 +100,20 @@ struct Seen {
 struct Watch {
     loaded: Loaded,
     port: u16,
+    client: Option<u64>,
     server: Option<u64>,
 }
 
 impl Watch {
     /// Empties the ring; what the server's end received.
     fn received(&mut self) -> Seen {
-        let mut seen = Seen::default();
+        let [_, received] = self.seen();
+        received
+    }
+
+    /// Empties the ring; what the client's end sent, and what the server's received.
+    fn seen(&mut self) -> [Seen; 2] {
+        let mut seen = [Seen::default(), Seen::default()];
         while let Some(record) = self.loaded.ring.next() {
             match ebpf::parse(&record) {
                 Some(Event::Open(open))
@@ -103,9 +121,19 @@ impl Watch {
                 {
                     self.server = Some(open.connection);
                 }
-                Some(Event::Chunk(chunk))
-                    if Some(chunk.connection) == self.server && chunk.direction == Direction::In =>
+                Some(Event::Open(open))
+                    if open.role == Role::Client && open.tuple.remote_port == self.port =>
                 {
+                    self.client = Some(open.connection);
+                }
+                Some(Event::Chunk(chunk)) => {
+                    let [sent, received] = &mut seen;
+                    let connection = Some(chunk.connection);
+                    let seen = match chunk.direction {
+                        Direction::Out if connection == self.client => sent,
+                        Direction::In if connection == self.server => received,
+                        _ => continue,
+                    };
                     seen.captured += chunk.data.len() as u32;
                     seen.stands_for += chunk.length;
                     seen.first.get_or_insert(chunk.offset);
@@ -141,7 +169,12 @@ impl Watch {
     }
 
     fn count(&self, counter: Counter) -> u64 {
-        self.loaded.counters.read(counter).expect("readable").0
+        self.counted(counter).0
+    }
+
+    /// How often, and how many bytes.
+    fn counted(&self, counter: Counter) -> (u64, u64) {
+        self.loaded.counters.read(counter).expect("readable")
     }
 }
 
@@ -166,6 +199,7 @@ fn watch(provider: ProviderChoice, port: u16) -> Watch {
     Watch {
         loaded,
         port,
+        client: None,
         server: None,
     }
 }
@@ -221,6 +255,51 @@ fn orders_are_obeyed(provider: ProviderChoice) {
     peers.request(100);
     assert_eq!(watch.received(), Seen::default());
     assert_eq!(watch.count(Counter::RingFull), 0);
+}
+
+/// One call that writes from more places than are looked at: what is missing is counted, to the byte, and known to be missing.
+fn parts_beyond_the_limit_are_counted(provider: ProviderChoice) {
+    const PART_BYTES: u32 = 50;
+    const PARTS: u32 = 400;
+    let mut watch = watch(provider, 0);
+    let mut peers = Peers::start();
+    watch.port = peers.port;
+    watch.set(&peers, FilterAction::Include);
+    peers.request(10);
+    let [sent, _] = watch.seen();
+    assert_eq!((sent.captured, sent.stands_for), (HEAD + 10, HEAD + 10));
+    let client = watch.client.expect("announced");
+    watch
+        .loaded
+        .control
+        .order(client, Direction::Out, Mode::Full, 0)
+        .expect("the map takes it");
+
+    let whole = HEAD + PARTS * PART_BYTES;
+    let before = watch.counted(Counter::TooManyParts);
+    peers.scattered(PART_BYTES, PARTS);
+    let [sent, received] = watch.seen();
+    assert_eq!(sent.stands_for, whole, "every byte has its place");
+    let missing = whole - sent.captured;
+    assert!(missing > 0 && sent.captured > HEAD + 200 * PART_BYTES, "{sent:?}");
+    assert_eq!(missing % PART_BYTES, 0, "whole parts");
+    let counted = (before.0 + 1, before.1 + u64::from(missing));
+    assert_eq!(watch.counted(Counter::TooManyParts), counted);
+    assert_eq!(
+        (received.captured, received.stands_for),
+        (whole, whole),
+        "the other end reads it into one place"
+    );
+
+    // As many as are looked at, and the requests after it.
+    let places = (sent.captured - HEAD) / PART_BYTES;
+    peers.scattered(PART_BYTES, places);
+    let [sent, _] = watch.seen();
+    assert_eq!(sent.captured, HEAD + places * PART_BYTES);
+    peers.request(7000);
+    let [sent, _] = watch.seen();
+    assert_eq!((sent.captured, sent.stands_for), (HEAD + 7000, HEAD + 7000));
+    assert_eq!(watch.counted(Counter::TooManyParts), counted);
 }
 
 fn filters_hold_until_the_epoch_changes(provider: ProviderChoice) {
@@ -313,6 +392,7 @@ fn control_groups_are_filtered(provider: ProviderChoice) {
 fn socket_tracepoints_obey() {
     if can_capture() {
         orders_are_obeyed(ProviderChoice::SockLength);
+        parts_beyond_the_limit_are_counted(ProviderChoice::SockLength);
         filters_hold_until_the_epoch_changes(ProviderChoice::SockLength);
         control_groups_are_filtered(ProviderChoice::SockLength);
     }
@@ -323,6 +403,7 @@ fn system_call_exits_obey() {
     if can_capture() {
         mount_tracefs();
         orders_are_obeyed(ProviderChoice::SyscallExit);
+        parts_beyond_the_limit_are_counted(ProviderChoice::SyscallExit);
         filters_hold_until_the_epoch_changes(ProviderChoice::SyscallExit);
         control_groups_are_filtered(ProviderChoice::SyscallExit);
     }
