@@ -277,6 +277,10 @@ impl Connection {
             Parser::Asleep => {
                 self.streams = [Stream::new(None), Stream::new(None)];
                 self.http = Parser::Awake(Box::new(protocol::Connection::new(limits, Start::Late)));
+                // The places of its exchanges are told from here on: the other end would not know them again.
+                if let Some(told) = self.told.take() {
+                    told.believe();
+                }
             }
             Parser::Silent => {
                 self.unwanted(way, sequence, &segment, ledger);

@@ -5,8 +5,9 @@
 //! may be reported later than the other; until then an exchange of the client's end is kept waiting.
 //!
 //! Only what the client's end heard from begin to end competes: a server may be busy for long with what its client has given up, and a
-//! session ends at one end before the other. Both ends name an exchange by what they heard of its request. That works for HTTP/1 connections that were seen from their begin. Of
-//! others (HTTP/2 fields may be unknown at one end alone) the server's end is believed to tell all.
+//! session ends at one end before the other. Both ends name an exchange by its request and the place of that in the stream. That works
+//! for HTTP/1 connections that were seen from their begin. Of others (HTTP/2 fields may be unknown at one end alone) the server's end is
+//! believed to tell all.
 
 use std::collections::VecDeque;
 use std::hash::BuildHasher;
@@ -139,7 +140,10 @@ impl Waitings {
         let request = &exchange.request;
         let is_http1 = matches!(request.version, Version::Http10 | Version::Http11);
         let is_known = !request.target.is_empty();
-        (is_http1 && is_known).then(|| self.names.hash_one((&request.method, &request.target)))
+        (is_http1 && is_known).then(|| {
+            self.names
+                .hash_one((&request.method, &request.target, exchange.request_offset))
+        })
     }
 
     /// Whether an exchange of a client's end is such that the server's end should have told it by now.

@@ -63,11 +63,14 @@ pub struct Evidence {
     pub _process: Option<Server>,
 }
 
+/// Calls of a burst that may be missing, of all.
+const LOST_MAX_PERCENT: usize = 10;
+
 /// Whether calls may be missing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Losses {
     None,
-    /// At most as many as the agent reports.
+    /// At most as many as the agent reports, and [`LOST_MAX_PERCENT`] of all.
     Counted,
 }
 
@@ -106,7 +109,8 @@ impl Evidence {
             .collect();
         let missing = self.sent.len().saturating_sub(calls.len());
         let only_missing = differences.len() <= missing && calls.len() <= self.sent.len();
-        let excused = self.losses == Losses::Counted && only_missing && missing as u64 <= stored.lost;
+        let is_counted = missing as u64 <= stored.lost && 100 * missing <= LOST_MAX_PERCENT * self.sent.len();
+        let excused = self.losses == Losses::Counted && only_missing && is_counted;
         assert!(
             differences.is_empty() || excused,
             "sent {}, stored {}, reported as lost {}: {}\nrows that are not as sent: {}",

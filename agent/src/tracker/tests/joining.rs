@@ -187,6 +187,45 @@ fn what_the_server_did_not_hear_the_client_tells() {
 }
 
 #[test]
+fn of_equal_requests_the_client_tells_the_one_that_the_server_did_not_hear() {
+    for rounds in [0, 9] {
+        for hidden in 0..3 {
+            let mut talk = Talk::new(1);
+            talk.call("a", 0).call("a", 0).call("a", 0).close();
+            let mut heard = 0;
+            let records: Vec<Record> = (talk.records.iter())
+                .filter(|record| {
+                    let is_request = matches!(record, Record::Chunk(chunk, _)
+                        if chunk.connection == talk.server.id && chunk.direction == Way::In);
+                    heard += usize::from(is_request);
+                    !is_request || heard != hidden + 1
+                })
+                .cloned()
+                .collect();
+            let mut desk = Desk::new();
+            for record in &records {
+                desk.play([record]);
+                for _ in 0..rounds {
+                    desk.tick(1_000);
+                }
+            }
+            desk.tick(10_000_000_000).finish();
+            let mut places: Vec<u64> = (desk.calls.iter())
+                .map(|call| call.exchange.request_offset)
+                .collect();
+            places.sort_unstable();
+            let length = places[1];
+            assert_eq!(
+                places,
+                [0, length, 2 * length],
+                "{hidden}, {rounds} rounds: {:?}",
+                desk.lines()
+            );
+        }
+    }
+}
+
+#[test]
 fn more_than_can_wait_is_told_at_once() {
     use crate::tracker::joint::WAITING_MAX;
     let calls = WAITING_MAX + 10;
