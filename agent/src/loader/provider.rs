@@ -127,7 +127,8 @@ impl Provider {
         }
     }
 
-    /// What its hook costs a transfer before anything is known of the connection, nanoseconds: measured on a quiet x86-64 machine.
+    /// What its hook costs a transfer before anything is known of the connection, nanoseconds. Measured on a quiet
+    /// x86-64 machine for `sock-length` and `syscall-exit`, an estimate for those that cannot be attached there.
     #[must_use]
     pub const fn usual_hook_ns(self) -> f64 {
         match self {
