@@ -113,14 +113,14 @@ impl TapFilter {
         let status = self.status.strip_suffix("xx").unwrap_or(&self.status);
         if !self.status.is_empty() && status.parse::<u16>().is_err() {
             return Err(format!(
-                "`{}` is no status: give a code as 404, or a class as 5xx",
+                "--status `{}` is no status: give a code as 404, or a class as 5xx",
                 self.status
             ));
         }
         let known = |name: &&str| self.application.eq_ignore_ascii_case(name);
         if !self.application.is_empty() && !Application::NAMES.iter().any(known) {
             return Err(format!(
-                "`{}` is no application protocol: give one of {}",
+                "--application `{}` is no application protocol: give one of {}",
                 self.application,
                 Application::NAMES.join(", ")
             ));

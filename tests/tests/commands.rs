@@ -9,6 +9,7 @@
 
 use std::process::Command;
 
+use eastwatch_agent::loader::Provider;
 use serde_json::Value;
 use tests::servers::load_server;
 use tests::{Agent, AgentOptions, Node, NodeOptions, can_capture, directory, has_program, http, until};
@@ -138,7 +139,7 @@ fn doctor_tells_what_works_and_what_runs() {
         assert_eq!(check["ok"], true, "{check}");
     }
     let providers = report["providers"].as_array().unwrap();
-    assert_eq!(providers.len(), 2, "{report:#}");
+    assert_eq!(providers.len(), Provider::ALL.len(), "{report:#}");
     assert!(providers.iter().any(|provider| provider["error"] == ""));
     assert_eq!(report["agent"]["export"]["link"], "connected");
 

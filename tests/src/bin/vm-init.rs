@@ -14,8 +14,9 @@
 )]
 
 use std::collections::BTreeMap;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -33,8 +34,9 @@ use serde_json::{Value, json};
 /// What is to be done.
 const PLAN: &str = "/vm/plan.json";
 
-/// Where, and which file system. What a kernel does not have is left out; a step that needs it says so.
-const MOUNTS: [(&str, &str); 9] = [
+/// Where, and which file system. What a kernel does not have is left out; a step that needs it says so. Nothing on `/tmp`: programs lie
+/// where they were built, which may be there.
+const MOUNTS: [(&str, &str); 8] = [
     ("/proc", "proc"),
     ("/sys", "sysfs"),
     ("/dev", "devtmpfs"),
@@ -43,7 +45,6 @@ const MOUNTS: [(&str, &str); 9] = [
     ("/sys/fs/bpf", "bpf"),
     ("/sys/fs/cgroup", "cgroup2"),
     ("/run", "tmpfs"),
-    ("/tmp", "tmpfs"),
 ];
 
 /// Between two looks at a running step.
@@ -115,6 +116,9 @@ fn main() {
         if let Err(error) = mounted {
             eprintln!("vm-init: {kind} on {place}: {error}");
         }
+    }
+    if let Err(error) = fs::set_permissions("/tmp", Permissions::from_mode(0o1777)) {
+        eprintln!("vm-init: /tmp: {error}");
     }
     if let Err(error) = run() {
         eprintln!("vm-init: {error}");
