@@ -24,12 +24,16 @@ const BLESS_VARIABLE: &str = "BLESS";
 #[derive(Debug, Args)]
 pub struct Arguments {
     /// Only format, dependency directions, licences and lints.
-    #[arg(long, conflicts_with_all = ["without_live", "release", "bless"])]
+    #[arg(long, conflicts_with_all = ["without_live", "other_kernels", "release", "bless"])]
     lints: bool,
 
     /// Leave out the tests that need root and eBPF.
     #[arg(long)]
     without_live: bool,
+
+    /// The live tests of one old and one new kernel in VMs as well; `vm-test` has more.
+    #[arg(long, conflicts_with = "without_live")]
+    other_kernels: bool,
 
     /// Test optimised binaries end to end.
     #[arg(long)]
@@ -74,6 +78,8 @@ pub fn run(workspace: &Workspace, arguments: &Arguments) -> Result<()> {
         });
         if !arguments.without_live {
             checks.check("end-to-end tests", || end_to_end_tests(workspace, arguments));
+        }
+        if arguments.other_kernels {
             checks.check("other kernels", || other_kernels(workspace));
         }
     }
@@ -179,7 +185,7 @@ fn end_to_end_tests(workspace: &Workspace, arguments: &Arguments) -> Result<()> 
     ]))
 }
 
-/// Live tests on one old and one new kernel; `vm-test` has more.
+/// Live tests on one old and one new kernel.
 fn other_kernels(workspace: &Workspace) -> Result<()> {
     if let Some(reason) = vm_test::obstacle() {
         if env::var_os("CI").is_some() {
