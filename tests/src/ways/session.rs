@@ -121,14 +121,14 @@ impl Session {
             if cell.verdict == Verdict::Captured || !cell.growth.contains_key(RING_FULL) {
                 break;
             }
-            // Of the same paths: rows of the attempt before are not its own.
-            self.rows.lock().unwrap().clear();
             cell = self.judge_once(name);
         }
         cell
     }
 
     fn judge_once(&mut self, name: &str) -> Cell {
+        // What came before is not its own: an earlier way, or attempt, may have had the same port.
+        self.rows.lock().unwrap().clear();
         let before = losses(&self.status());
         let way = report::go(&self.options.ways, name);
         // Records come in order: whatever was to be shown of the way comes before the row of this mark.
