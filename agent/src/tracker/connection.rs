@@ -65,6 +65,8 @@ pub struct Connection {
     pub asked_ns: u64,
     /// Which way bytes last went.
     pub last_way: Way,
+    /// First sequence numbers each way, where it was seen from its begin.
+    pub base: Option<[u32; 2]>,
     /// What its ends told; `None` when it was not seen from its begin.
     pub told: Option<joint::Shared>,
     /// Which way requests go; `None` while it is not known.
@@ -176,6 +178,7 @@ impl Connection {
             dozes: false,
             asked_ns: open.time_ns,
             last_way: Way::In,
+            base: open.base,
             told: open.base.map(|_| joint::Shared::default()),
             request_way: None,
             role,

@@ -81,6 +81,7 @@ impl Common {
                 connection: connection.id,
                 side,
                 process: Arc::clone(&connection.process),
+                base: connection.base,
                 told: connection.told.clone(),
                 closed_ns: None,
             };
@@ -108,13 +109,17 @@ impl Common {
                 continue;
             };
             connection.exchanges += 1;
-            let other = self
-                .ends
-                .other(&connection.tuple, connection.netns, connection.opened_ns);
+            let other = self.ends.other(
+                &connection.tuple,
+                connection.netns,
+                connection.base,
+                connection.opened_ns,
+            );
             let name = self.waitings.name(&exchange);
             let mut waits = None;
             match (side, other, &connection.told) {
-                (Side::Server, Some(_), Some(told)) if name.is_some_and(|name| !told.server_tells(name)) => {
+                // Also where no client's end is known: it may be reported later.
+                (Side::Server, _, Some(told)) if name.is_some_and(|name| !told.server_tells(name)) => {
                     self.counters.exchanges_joined += 1;
                     continue;
                 }

@@ -30,6 +30,8 @@ pub struct End {
     pub side: Side,
     /// Who holds it.
     pub process: Arc<Process>,
+    /// First sequence numbers each way, where it was seen from its begin.
+    pub base: Option<[u32; 2]>,
     /// What was told of the connection, where that can be compared.
     pub told: Option<joint::Shared>,
     /// When it closed.
@@ -90,18 +92,21 @@ impl Ends {
         }
     }
 
-    /// The other end of a connection that opened at `opened_ns`, if it is on this node and seen. One that closed before is that of
-    /// an earlier connection between the same addresses.
-    pub fn other(&self, tuple: &Tuple, netns: u32, opened_ns: u64) -> Option<&End> {
+    /// The other end of a connection that was announced at `opened_ns`, if it is on this node and seen. One that closed before is that
+    /// of an earlier connection between the same addresses, unless the sequence numbers say otherwise: a client's first bytes may be
+    /// reported when its server has answered and closed.
+    pub fn other(&self, tuple: &Tuple, netns: u32, base: Option<[u32; 2]>, opened_ns: u64) -> Option<&End> {
+        let base = base.map(|[first, second]| [second, first]);
         let reverse = Tuple {
             local: tuple.remote,
             remote: tuple.local,
             local_port: tuple.remote_port,
             remote_port: tuple.local_port,
         };
-        self.ends
-            .get(&key(&reverse, netns))
-            .filter(|end| end.closed_ns.is_none_or(|closed_ns| closed_ns >= opened_ns))
+        self.ends.get(&key(&reverse, netns)).filter(|end| {
+            end.closed_ns.is_none_or(|closed_ns| closed_ns >= opened_ns)
+                || (base.is_some() && end.base == base)
+        })
     }
 
     /// Forgets ends that closed long enough ago.

@@ -80,6 +80,30 @@ fn the_end_of_an_earlier_connection_between_the_same_addresses_says_nothing() {
 }
 
 #[test]
+fn a_client_that_is_announced_after_the_server_closed_is_joined() {
+    let mut talk = Talk::new(1);
+    // Of one connection, what one end sends first the other receives first.
+    let [first, second] = talk.client.base;
+    (talk.server.base, talk.server.next) = ([second, first], [second, first]);
+    talk.call("a", 1);
+    let (mut late, mut early): (Vec<_>, Vec<_>) =
+        (talk.records.iter().cloned()).partition(|record| record.connection() == talk.client.id);
+    early.push(talk.server.close(talk.time_ns));
+    let announced_ns = talk.time_ns + 1_000;
+    for record in &mut late {
+        if let Record::Open(open) = record {
+            open.time_ns = announced_ns;
+        }
+    }
+    late.push(talk.client.close(announced_ns));
+    let mut desk = Desk::new();
+    desk.play(&early).play(&late);
+    desk.tick(10_000_000_000).finish();
+    assert_eq!(desk.lines(), ["Server ->stock /a 201"]);
+    assert_eq!(desk.tracker.counters().exchanges_joined, 1);
+}
+
+#[test]
 fn a_client_that_reads_after_the_server_closed_is_joined() {
     let mut talk = Talk::new(1);
     talk.call("a", 1);
