@@ -22,10 +22,22 @@ const STATUS_INTERVAL: Duration = Duration::from_millis(500);
 /// How the agent is run.
 #[derive(Debug, Clone, Copy)]
 pub struct Setup<'a> {
-    /// `sock-length`, `syscall-exit` or `auto`.
+    /// By its name, or `auto`.
     pub provider: &'a str,
     /// The collector's gRPC address; without one, batches go to the spool only.
     pub collector: Option<&'a str>,
+    /// More of the environment.
+    pub env: &'a [(&'a str, &'a str)],
+}
+
+impl Default for Setup<'_> {
+    fn default() -> Self {
+        Self {
+            provider: "auto",
+            collector: None,
+            env: &[],
+        }
+    }
 }
 
 /// Nobody listens on port 1 of loopback.
@@ -46,8 +58,26 @@ pub struct Status {
     pub policy_version: u64,
     pub connections: u64,
     pub exchanges: u64,
+    pub harm: Harm,
     programs: Vec<Program>,
     counters: Vec<Counter>,
+}
+
+/// What the budget for the time added to processes has come to.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Harm {
+    /// What the hook was measured to cost, nanoseconds.
+    pub hook_ns: u64,
+    pub processes: Vec<ProcessCost>,
+}
+
+/// What capturing adds to a process.
+#[derive(Debug, Clone, Deserialize)]
+pub struct ProcessCost {
+    pub command: String,
+    pub level: String,
+    pub added_us_per_s: u64,
+    pub allowed_us_per_s: u64,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -105,7 +135,8 @@ impl Agent {
             )
             .env("EASTWATCH_AGENT__CONTROL__SOCKET", &socket)
             .env("EASTWATCH_AGENT__METRICS__LISTEN", "127.0.0.1:0")
-            .env("EASTWATCH_AGENT__SPOOL__DIR", directory.path().join("spool"));
+            .env("EASTWATCH_AGENT__SPOOL__DIR", directory.path().join("spool"))
+            .envs(setup.env.iter().copied());
         let ready = |line: &str| line.starts_with("listening").then_some(());
         let (process, ()) = Process::start("the agent", &command, ready)?;
         Ok(Self {
@@ -117,7 +148,12 @@ impl Agent {
 
     /// What the agent says of itself.
     pub fn status(&self) -> Result<Status> {
-        ask(&self.socket).with_context(|| format!("asking the agent at {}", self.socket.display()))
+        status_at(&self.socket)
+    }
+
+    /// Where it can be asked, also by other threads.
+    pub fn socket(&self) -> PathBuf {
+        self.socket.clone()
     }
 
     /// Waits until what the agent says of itself fits.
@@ -150,6 +186,11 @@ impl Agent {
             last = now;
         }
     }
+}
+
+/// What the agent that listens there says of itself.
+pub fn status_at(socket: &Path) -> Result<Status> {
+    ask(socket).with_context(|| format!("asking the agent at {}", socket.display()))
 }
 
 fn ask(socket: &Path) -> Result<Status> {

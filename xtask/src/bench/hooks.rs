@@ -10,12 +10,13 @@ use anyhow::Result;
 
 use crate::bench::Plan;
 use crate::bench::agent::{Agent, Setup};
+use crate::bench::costs::{self, Costs};
 use crate::bench::programs::{Counted, Counting, Empty, Runs};
+use crate::bench::providers;
 use crate::bench::report::{Bound, Cell, Section, Target};
 use crate::bench::statistics::Spread;
 use crate::bench::traffic::{KINDS, Kind};
 
-const PROVIDERS: [&str; 2] = ["sock-length", "syscall-exit"];
 /// The provider that the targets are about.
 const BEST: &str = "sock-length";
 
@@ -33,17 +34,19 @@ const EMPTY_RUNS_MIN: u64 = 1000;
 enum Group {
     Send,
     Receive,
+    /// Entries and exits of system calls by programs that all of them share.
+    Call,
     State,
     Process,
 }
 
 impl Group {
-    const ALL: [Self; 4] = [Self::Send, Self::Receive, Self::State, Self::Process];
+    const ALL: [Self; 5] = [Self::Send, Self::Receive, Self::Call, Self::State, Self::Process];
 
     fn of(program: &str) -> Self {
         match program {
-            "sock_send_length" | "sys_exit_write" | "sys_exit_writev" | "sys_exit_sendto"
-            | "sys_exit_sendmsg" => Self::Send,
+            "call_enter" | "call_exit" => Self::Call,
+            name if name.contains("send") || name.contains("write") => Self::Send,
             "inet_sock_set_state" => Self::State,
             name if name.starts_with("sched_process_") => Self::Process,
             _ => Self::Receive,
@@ -54,6 +57,7 @@ impl Group {
         match self {
             Self::Send => "send",
             Self::Receive => "receive",
+            Self::Call => "entry and exit",
             Self::State => "state change",
             Self::Process => "exec, exit",
         }
@@ -65,17 +69,22 @@ impl Group {
         match self {
             Self::Send => Some(kind.calls.sends * turns),
             Self::Receive => Some(kind.calls.receives * turns),
-            Self::State | Self::Process => None,
+            Self::Call | Self::State | Self::Process => None,
         }
     }
 }
 
 pub fn measure(plan: &Plan<'_>) -> Result<Vec<Section>> {
+    let providers = providers::working(plan.workspace)?;
     let mut sections = Vec::new();
-    for provider in PROVIDERS {
-        sections.push(by_statistics(plan, provider)?);
+    let mut all_costs = Vec::new();
+    for provider in &providers {
+        let (section, costs) = by_statistics(plan, provider)?;
+        sections.push(section);
+        all_costs.push(costs);
     }
-    sections.push(by_thread_time(plan)?);
+    sections.push(costs::section(&providers, &all_costs));
+    sections.push(by_thread_time(plan, &providers)?);
     Ok(sections)
 }
 
@@ -85,10 +94,10 @@ struct Round {
     empty: Runs,
 }
 
-fn by_statistics(plan: &Plan<'_>, provider: &str) -> Result<Section> {
+fn by_statistics(plan: &Plan<'_>, provider: &str) -> Result<(Section, Costs)> {
     let setup = Setup {
         provider,
-        collector: None,
+        ..Setup::default()
     };
     let agent = Agent::start(plan.workspace, setup)?;
     let before = agent.status()?;
@@ -96,6 +105,7 @@ fn by_statistics(plan: &Plan<'_>, provider: &str) -> Result<Section> {
     let counting = Counting::start()?;
     let empty = Empty::attach(&plan.workspace.ebpf_object())?;
 
+    let mut costs = Costs::default();
     let mut rounds: BTreeMap<(usize, Group), Vec<Round>> = BTreeMap::new();
     for _ in 0..plan.rounds {
         for (index, kind) in KINDS.into_iter().enumerate() {
@@ -103,13 +113,18 @@ fn by_statistics(plan: &Plan<'_>, provider: &str) -> Result<Section> {
             let (groups, nothing) = (by_group(&programs)?, empty.program.runs()?);
             traffic.flow()?;
             let (groups_after, nothing_after) = (by_group(&programs)?, empty.program.runs()?);
+            let empty = nothing_after.since(nothing);
+            let mut all = Runs::default();
             for (group, runs) in groups_after {
                 let earlier = groups.get(&group).copied().unwrap_or_default();
-                rounds.entry((index, group)).or_default().push(Round {
-                    runs: runs.since(earlier),
-                    empty: nothing_after.since(nothing),
-                });
+                let runs = runs.since(earlier);
+                all = all.plus(runs);
+                rounds
+                    .entry((index, group))
+                    .or_default()
+                    .push(Round { runs, empty });
             }
+            costs.note(index, all);
         }
     }
     drop((counting, empty));
@@ -137,6 +152,7 @@ fn by_statistics(plan: &Plan<'_>, provider: &str) -> Result<Section> {
             .map(|round| round.empty.each()),
     );
     let empty_median = empty_ns.map_or(f64::NAN, |spread| spread.median);
+    costs.empty_ns = empty_median;
     for (index, kind) in KINDS.into_iter().enumerate() {
         for group in Group::ALL {
             let Some(measured) = rounds.get(&(index, group)) else {
@@ -197,7 +213,7 @@ fn by_statistics(plan: &Plan<'_>, provider: &str) -> Result<Section> {
             ]);
         }
     }
-    Ok(section)
+    Ok((section, costs))
 }
 
 fn by_group(programs: &[Counted]) -> Result<BTreeMap<Group, Runs>> {
@@ -221,16 +237,16 @@ fn thread_times(kinds: &[Kind]) -> Result<Vec<f64>> {
         .collect()
 }
 
-fn by_thread_time(plan: &Plan<'_>) -> Result<Section> {
+fn by_thread_time(plan: &Plan<'_>, providers: &[&'static str]) -> Result<Section> {
     let mut without = vec![Vec::new(); KINDS.len()];
-    let mut added = vec![vec![Vec::new(); KINDS.len()]; PROVIDERS.len()];
+    let mut added = vec![vec![Vec::new(); KINDS.len()]; providers.len()];
     for _ in 0..plan.rounds {
-        for (provider, added) in PROVIDERS.into_iter().zip(&mut added) {
+        for (provider, added) in providers.iter().zip(&mut added) {
             // Without the agent right before and right after: the machine may change meanwhile.
             let before = thread_times(&KINDS)?;
             let setup = Setup {
                 provider,
-                collector: None,
+                ..Setup::default()
             };
             let agent = Agent::start(plan.workspace, setup)?;
             let with = thread_times(&KINDS)?;
@@ -249,11 +265,11 @@ fn by_thread_time(plan: &Plan<'_>) -> Result<Section> {
     }
     let mut section = Section {
         name: "hooks, CPU time of the thread".into(),
-        explanation: "Nanoseconds of CPU time of a turn without the agent, and what the agent adds, paired: everything that the traced \
-                      thread pays, statistics off. A turn is a request and a response (two sends, two receives), eight calls for \
+        explanation: "Nanoseconds of CPU time of a turn without the agent, and what the agent adds with each provider, paired: everything \
+                      that the traced thread pays, statistics off. A turn is a request and a response (two sends, two receives), eight calls for \
                       the body beyond the limit, a write and a read of a file."
             .into(),
-        columns: vec!["traffic", "turn without", "added: sock-length", "added: syscall-exit"],
+        columns: ["traffic", "turn without"].into_iter().chain(providers.iter().copied()).collect(),
         rows: Vec::new(),
         targets: Vec::new(),
         notes: Vec::new(),

@@ -35,8 +35,8 @@ pub fn measure(plan: &Plan<'_>) -> Result<Vec<Section>> {
     let server = Server::start()?;
     let collector = Collector::start(plan.workspace, None)?;
     let setup = Setup {
-        provider: "auto",
         collector: Some(&collector.url),
+        ..Setup::default()
     };
     let agent = Agent::start(plan.workspace, setup)?;
     let mut rows = Vec::new();

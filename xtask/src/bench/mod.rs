@@ -5,13 +5,16 @@
 
 mod agent;
 mod collector;
+mod costs;
 mod criterion;
+mod harm;
 mod hooks;
 mod memory;
 mod nginx;
 mod peers;
 mod process;
 mod programs;
+mod providers;
 mod recording;
 mod replay;
 mod report;
@@ -40,7 +43,7 @@ pub struct Arguments {
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=1000))]
     rounds: u32,
 
-    /// Seconds of load in each round of `nginx`.
+    /// Seconds of load in each round of `nginx` and its kin.
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=3600))]
     seconds: u64,
 
@@ -57,6 +60,10 @@ enum Subject {
     Hooks,
     /// nginx under load with and without the agent: CPU per request, requests per second.
     Nginx,
+    /// The same with each provider that works here.
+    NginxProviders,
+    /// The same with the budget for what capturing adds: whether it finds a level and stays there.
+    NginxHarm,
     /// Resident memory of the agent, idle and with 10,000 connections.
     Memory,
     /// Captures read from files: exchanges per second, beside tshark and Suricata.
@@ -78,9 +85,15 @@ type Measure = fn(&Plan<'_>) -> Result<Vec<Section>>;
 
 pub fn run(workspace: &Workspace, arguments: &Arguments) -> Result<()> {
     let chosen = |subject| arguments.subject == subject || arguments.subject == Subject::All;
-    let live = [Subject::Hooks, Subject::Nginx, Subject::Memory]
-        .into_iter()
-        .any(chosen);
+    let live = [
+        Subject::Hooks,
+        Subject::Nginx,
+        Subject::NginxProviders,
+        Subject::NginxHarm,
+        Subject::Memory,
+    ]
+    .into_iter()
+    .any(chosen);
     if live {
         preflight::check()?;
     }
@@ -92,12 +105,14 @@ pub fn run(workspace: &Workspace, arguments: &Arguments) -> Result<()> {
         rounds: arguments.rounds,
         seconds: arguments.seconds,
     };
-    let measurements: [(Subject, Measure); 5] = [
+    let measurements: [(Subject, Measure); 7] = [
         (Subject::Criterion, criterion::measure),
         (Subject::Hooks, hooks::measure),
         (Subject::Replay, replay::measure),
         (Subject::Memory, memory::measure),
         (Subject::Nginx, nginx::measure),
+        (Subject::NginxProviders, nginx::providers),
+        (Subject::NginxHarm, harm::measure),
     ];
     let mut report = Report::of_this_machine()?;
     for (subject, measure) in measurements {

@@ -13,6 +13,7 @@ use crate::bench::Plan;
 use crate::bench::agent::{Agent, Setup};
 use crate::bench::collector::Collector;
 use crate::bench::process;
+use crate::bench::providers;
 use crate::bench::report::{Bound, Cell, Section, Target};
 use crate::bench::server::Server;
 use crate::bench::statistics::Spread;
@@ -27,37 +28,51 @@ const CPU_RATIO_MAX: f64 = 1.08;
 const RATE_RATIO_MIN: f64 = 0.93;
 
 /// A way of running the agent.
-struct Variant {
-    name: &'static str,
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Variant {
+    pub name: &'static str,
+    /// Over its column.
+    pub column: &'static str,
+    /// By its name, or `auto`.
+    pub provider: &'static str,
     /// Of the collector; without one there is no collector, and batches wait in the spool.
-    policy: Option<&'static str>,
+    pub policy: Option<&'static str>,
+    /// More of the agent's environment.
+    pub env: &'static [(&'static str, &'static str)],
     /// The targets are about it.
-    is_target: bool,
+    pub is_target: bool,
 }
+
+const DEFAULT: Variant = Variant {
+    name: "default budget of rows, collector on this machine",
+    column: "default budget",
+    provider: "auto",
+    policy: Some(""),
+    env: &[],
+    is_target: true,
+};
 
 const VARIANTS: [Variant; 3] = [
     Variant {
         name: "every exchange a row, collector on this machine",
+        column: "every exchange a row",
         policy: Some("[calls]\nbudget = \"unlimited\"\n"),
-        is_target: true,
+        ..DEFAULT
     },
-    Variant {
-        name: "default budget of rows, collector on this machine",
-        policy: Some(""),
-        is_target: true,
-    },
+    DEFAULT,
     Variant {
         name: "default budget of rows, no collector",
+        column: "default, no collector",
         policy: None,
-        is_target: true,
+        ..DEFAULT
     },
 ];
 
 /// One measurement under load.
 #[derive(Debug, Clone, Copy)]
-struct Load {
+pub(super) struct Load {
     requests: f64,
-    per_second: f64,
+    pub per_second: f64,
     p99_us: f64,
     server: Duration,
     client: Duration,
@@ -77,13 +92,41 @@ struct Watched {
 }
 
 pub fn measure(plan: &Plan<'_>) -> Result<Vec<Section>> {
+    Ok(vec![compare(
+        plan,
+        "nginx under load, with the agent / without",
+        &VARIANTS,
+    )?])
+}
+
+/// Each provider that works here, with the default budget of rows.
+pub fn providers(plan: &Plan<'_>) -> Result<Vec<Section>> {
+    let variants: Vec<Variant> = providers::working(plan.workspace)?
+        .into_iter()
+        .map(|provider| Variant {
+            name: provider,
+            column: provider,
+            provider,
+            is_target: false,
+            ..DEFAULT
+        })
+        .collect();
+    Ok(vec![compare(
+        plan,
+        "nginx under load, with each provider / without, default budget of rows",
+        &variants,
+    )?])
+}
+
+/// Alternating rounds of all variants.
+fn compare(plan: &Plan<'_>, name: &str, variants: &[Variant]) -> Result<Section> {
     let server = Server::start()?;
-    let mut measured: Vec<Vec<Watched>> = VARIANTS.iter().map(|_| Vec::new()).collect();
+    let mut measured: Vec<Vec<Watched>> = variants.iter().map(|_| Vec::new()).collect();
     for round in 0..plan.rounds {
-        for turn in 0..VARIANTS.len() {
+        for turn in 0..variants.len() {
             // Each variant comes first as often as the others.
-            let index = (turn + round as usize) % VARIANTS.len();
-            let (Some(variant), Some(results)) = (VARIANTS.get(index), measured.get_mut(index)) else {
+            let index = (turn + round as usize) % variants.len();
+            let (Some(variant), Some(results)) = (variants.get(index), measured.get_mut(index)) else {
                 continue;
             };
             // With and without take turns in coming first.
@@ -105,22 +148,19 @@ pub fn measure(plan: &Plan<'_>) -> Result<Vec<Section>> {
         }
     }
     let mut section = Section {
-        name: "nginx under load, with the agent / without".into(),
+        name: name.into(),
         explanation: format!(
             "wrk with {CONNECTIONS} keep-alive connections against one nginx worker that serves a small file, {} s a round; pairs \
              in alternating order. CPU is user and system time a request. Both ends of each exchange are on this machine. wrk reports \
              a few requests less than it sent. Median (least … most).",
             plan.seconds
         ),
-        columns: vec![
-            "",
-            "every exchange a row",
-            "default budget",
-            "default, no collector",
-        ],
+        columns: std::iter::once("")
+            .chain(variants.iter().map(|variant| variant.column))
+            .collect(),
         rows: rows(&measured),
         targets: Vec::new(),
-        notes: VARIANTS
+        notes: variants
             .iter()
             .zip(&measured)
             .map(|(variant, results)| {
@@ -132,7 +172,7 @@ pub fn measure(plan: &Plan<'_>) -> Result<Vec<Section>> {
             })
             .collect(),
     };
-    for (variant, results) in VARIANTS.iter().zip(&measured) {
+    for (variant, results) in variants.iter().zip(&measured) {
         let spread = |of: fn(&Watched) -> f64| Spread::of(results.iter().map(of));
         if let (true, Some(cpu), Some(rate)) = (
             variant.is_target,
@@ -153,7 +193,7 @@ pub fn measure(plan: &Plan<'_>) -> Result<Vec<Section>> {
             ));
         }
     }
-    Ok(vec![section])
+    Ok(section)
 }
 
 impl Load {
@@ -223,8 +263,13 @@ fn rows(measured: &[Vec<Watched>]) -> Vec<Vec<Cell>> {
 }
 
 /// Load on the server as it is.
-fn load(plan: &Plan<'_>, server: &Server) -> Result<Load> {
+pub(super) fn load(plan: &Plan<'_>, server: &Server) -> Result<Load> {
     wrk(server, WARM_UP_SECONDS)?;
+    measured(plan, server)
+}
+
+/// Load on the server, without a warm-up.
+pub(super) fn measured(plan: &Plan<'_>, server: &Server) -> Result<Load> {
     let (cpu, client) = (server.process.cpu()?, process::ended_children()?);
     let said = wrk(server, plan.seconds)?;
     Ok(Load {
@@ -243,8 +288,9 @@ fn watched(plan: &Plan<'_>, server: &Server, variant: &Variant) -> Result<Watche
         .map(|policy| Collector::start(plan.workspace, Some(policy)))
         .transpose()?;
     let setup = Setup {
-        provider: "auto",
+        provider: variant.provider,
         collector: collector.as_ref().map(|collector| collector.url.as_str()),
+        env: variant.env,
     };
     let agent = Agent::start(plan.workspace, setup)?;
     if collector.is_some() {
@@ -255,16 +301,7 @@ fn watched(plan: &Plan<'_>, server: &Server, variant: &Variant) -> Result<Watche
     let agent_before = agent.process.cpu()?;
     let collector_before = time_of(collector.as_ref())?;
 
-    let cpu = server.process.cpu()?;
-    let client = process::ended_children()?;
-    let said = wrk(server, plan.seconds)?;
-    let load = Load {
-        requests: said.requests,
-        per_second: said.per_second,
-        p99_us: said.p99_us,
-        server: server.process.cpu()?.saturating_sub(cpu),
-        client: process::ended_children()?.saturating_sub(client),
-    };
+    let load = measured(plan, server)?;
 
     let after = agent.settle()?;
     // What waits for the collector is sent every few seconds.
