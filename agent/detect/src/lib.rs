@@ -20,6 +20,6 @@ mod reveal;
 pub use fields::{Field, FieldList};
 pub use host::{HOST_BYTES_MAX, HostCounters, Hosts};
 pub use operation::{OPERATION_BYTES_MAX, Operation, Outcome, rpc_status};
-pub use query::{NAME_BYTES_MAX, QUERY_NAMES_MAX};
+pub use query::{NAME_BYTES_MAX, QUERY_NAMES_MAX, query_names};
 pub use redact::{HEADERS_MAX, METHOD_BYTES_MAX, RedactCounters, RedactedCall, Redactor, VALUE_BYTES_MAX};
 pub use reveal::{Credentials, RevealedCall, TARGET_BYTES_MAX, headers_unknown, reveal};

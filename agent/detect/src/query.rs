@@ -19,7 +19,13 @@ const PAIRS_MAX: usize = 1024;
 /// Longest name without a value (`?wsdl`): it may as well be a value without a name.
 const BARE_BYTES_MAX: usize = 16;
 
-/// The names in the query of a request target, sorted, each once; and whether some were left out.
+/// The names in the query of a request target, sorted, each once, at most [`QUERY_NAMES_MAX`]; `{text}` for one that looks like a value.
+#[must_use]
+pub fn query_names(target: &[u8]) -> Vec<String> {
+    names(target).0
+}
+
+/// The same; and whether some were left out.
 pub(crate) fn names(target: &[u8]) -> (Vec<String>, bool) {
     let target = target.split(|b| *b == b'#').next().unwrap_or_default();
     let Some(at) = target.iter().position(|b| *b == b'?') else {

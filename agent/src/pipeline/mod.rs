@@ -9,6 +9,7 @@ pub mod edges;
 #[cfg(test)]
 mod flow_tests;
 mod message;
+mod rested;
 
 use std::hash::{Hash, Hasher};
 use std::net::{IpAddr, Ipv4Addr};
@@ -25,8 +26,10 @@ pub use self::drops::redaction_drops;
 use self::drops::{counted, left_out};
 use self::edges::{EdgeCall, EdgeKey, Edges};
 use self::message::{Redacted, application_name, call_message};
+use self::rested::Like;
 use crate::attribution::Process;
 use crate::budget::{CallBudget, CallClass};
+use crate::decay::{Decay, Rules};
 use crate::status::PipelineDrop;
 use crate::tracker::{Call, Side};
 
@@ -72,6 +75,7 @@ pub struct Pipeline {
     redactor: Redactor,
     hosts: Hosts,
     edges: Edges,
+    decay: Decay<Like>,
     calls: Vec<wire::v1::Call>,
     seed: u64,
     targets_unknown: u64,
@@ -96,6 +100,7 @@ impl Pipeline {
             redactor: Redactor::new(policy),
             hosts: Hosts::default(),
             edges: Edges::default(),
+            decay: Decay::new(Rules::default(), false),
             calls: Vec::new(),
             seed,
             targets_unknown: 0,
@@ -135,17 +140,19 @@ impl Pipeline {
         } = self.observe(call, &api, &measures);
         api.host = host;
         let failure = Failure::of(exchange);
-        self.edges.add(
-            edge_key(call, &api.host),
-            EdgeCall {
-                weight: u64::from(call.weight),
-                error: failure == Failure::Server,
-                request_bytes: measures.request_bytes,
-                response_bytes: measures.response_bytes,
-                duration_us: measures.duration_us,
-                ts_us: measures.ts_us,
-            },
-        );
+        let edge = edge_key(call, &api.host);
+        let edge_call = EdgeCall {
+            weight: u64::from(call.weight),
+            error: failure == Failure::Server,
+            request_bytes: measures.request_bytes,
+            response_bytes: measures.response_bytes,
+            duration_us: measures.duration_us,
+            ts_us: measures.ts_us,
+        };
+        if let Some(leaf) = leaf {
+            self.weigh(call, (&api, leaf), (&edge, edge_call), &measures);
+        }
+        self.edges.add(edge, edge_call);
         let class = CallClass {
             error: failure != Failure::None,
             rare,
@@ -284,9 +291,9 @@ impl Pipeline {
 }
 
 /// Weight of a row: of the calls that its budget had to choose from it stands for `of_rows` (0 without a limit), each of which stands
-/// for `of_connections`.
-fn row_weight(of_rows: u32, of_connections: u32) -> u32 {
-    match of_connections {
+/// for as many as this one, `of_captured`, more or less: which of them are rows does not depend on that, so sums over rows are unbiased.
+fn row_weight(of_rows: u32, of_captured: u32) -> u32 {
+    match of_captured {
         0 | 1 => of_rows,
         more => of_rows.max(1).saturating_mul(more),
     }
