@@ -15,7 +15,7 @@ use policy::{CaptureMode, CapturePolicy};
 use tokio::sync::watch;
 
 use crate::attribution::sockets::{self, SocketLimits};
-use crate::attribution::{Attribution, Options as AttributionOptions};
+use crate::attribution::{self, Attribution, Options as AttributionOptions};
 use crate::clock;
 use crate::config::Config;
 use crate::coverage;
@@ -222,7 +222,14 @@ impl Capture {
         while records < ROUND_RECORDS_MAX {
             if records % LOOK_RECORDS == 0 {
                 // Also in a round that takes long: that there is too much is when processes need it.
-                self.harm.look(clock::monotonic_ns(), &mut self.loaded.accounts);
+                let now_ns = clock::monotonic_ns();
+                self.harm.look(now_ns, &mut self.loaded.accounts, |process| {
+                    let key = attribution::ProcessKey {
+                        pid: process.pid,
+                        start_ns: process.start_ns,
+                    };
+                    Some(self.attribution.workload_of(key, now_ns)?.name.clone())
+                });
             }
             let Some(record) = self.loaded.ring.next() else {
                 break;
@@ -347,7 +354,7 @@ impl Capture {
         self.status.connections = self.tracker.connections() as u64;
         self.status.exchanges = self.tracker.counters().exchanges;
         self.status.calls_sent = self.pipeline.calls_sent();
-        self.status.harm = self.harm.report();
+        self.status.harm = self.harm.report(self.epoch_us);
         self.status.resident_bytes = crate::status::resident_bytes();
         self.status.counters = self.counters();
         self.status.coverage = coverage::rows(self.tracker.coverage());

@@ -202,6 +202,14 @@ impl Status {
                     bytes: row.bytes,
                 })
                 .collect(),
+            lowered: self
+                .harm
+                .workloads
+                .rows
+                .iter()
+                .map(harm::LoweredRow::to_wire)
+                .collect(),
+            lowered_more: self.harm.workloads.more,
         }
     }
 }

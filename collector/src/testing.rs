@@ -284,6 +284,18 @@ pub fn payload_of(workload: &str, exchanges: &[Exchange]) -> v1::Payload {
     }
 }
 
+/// Processes that were lowered at noon.
+pub fn lowered(workload: &str, level: &str, processes: u64) -> v1::Lowered {
+    v1::Lowered {
+        workload: workload.to_owned(),
+        level: level.to_owned(),
+        processes,
+        since_us: NOON_US,
+        added_us_per_s: 234_000,
+        allowed_us_per_s: 50_000,
+    }
+}
+
 /// What the calls and the edge of a payload are, in terms of an application over HTTP/2.
 pub fn spoken(
     mut payload: v1::Payload,

@@ -33,7 +33,7 @@ pub mod ways;
 pub use agent::{Agent, AgentOptions};
 pub use collector::{Collector, binary};
 pub use metrics::Metrics;
-pub use node::{Node, NodeOptions, UNLIMITED, directory};
+pub use node::{Node, NodeOptions, UNLIMITED, directory, only};
 pub use preflight::{can_capture, has_file, has_program, mount_tracefs};
 pub use process::{Process, program};
 pub use wait::{DEADLINE, until, until_within};

@@ -16,6 +16,15 @@ use crate::wait::until;
 pub const UNLIMITED: &str = "[calls]\nbudget = \"unlimited\"\n[headers]\nrequest = [\"content-type\", \"user-agent\"]\n\
     response = [\"content-type\", \"x-seq\"]\n[[filter.exclude]]\nport = API_PORT\n";
 
+/// As [`UNLIMITED`], of the programs whose path matches one of these alone.
+#[must_use]
+pub fn only(programs: &[&str]) -> String {
+    let include = programs
+        .iter()
+        .map(|name| format!("[[filter.include]]\nexecutable = \"{name}\"\n"));
+    format!("{UNLIMITED}{}", include.collect::<String>())
+}
+
 /// How both are configured.
 #[derive(Clone, Debug)]
 pub struct NodeOptions {

@@ -17,7 +17,7 @@ use std::thread;
 use serde_json::Value;
 use tests::http::Client;
 use tests::servers::{LARGE_BYTES, PAGE_BYTES, load_server, nginx_of};
-use tests::{AgentOptions, Node, NodeOptions, UNLIMITED, can_capture, until};
+use tests::{AgentOptions, Node, NodeOptions, can_capture, only, until};
 
 /// Programs with names of their own: what else runs on this machine under the same names does not count with them.
 struct Named {
@@ -44,9 +44,7 @@ impl Named {
     /// Captures it alone, and whatever else is given.
     fn policy(&self, others: &[&str]) -> String {
         let own = format!("*/{}", self.name);
-        let all = std::iter::once(own.as_str()).chain(others.iter().copied());
-        let include = all.map(|name| format!("[[filter.include]]\nexecutable = \"{name}\"\n"));
-        format!("{UNLIMITED}{}", include.collect::<String>())
+        only(&[&[own.as_str()], others].concat())
     }
 }
 

@@ -17,7 +17,7 @@ use aya::programs::{loaded_links, loaded_programs};
 use nix::sys::signal::Signal;
 use tests::load::Load;
 use tests::servers::{Server, load_server};
-use tests::{Agent, AgentOptions, Node, NodeOptions, UNLIMITED, can_capture, http, until, until_within};
+use tests::{Agent, AgentOptions, Node, NodeOptions, can_capture, http, only, until, until_within};
 
 /// In which programs and links are gone.
 const DETACH_WITHIN: Duration = Duration::from_secs(1);
@@ -34,14 +34,6 @@ const SMALL_RING_BYTES: u32 = 64 << 10;
 const BOTH: &[&str] = &["*/loadserver", "*/harm-*"];
 /// Those that serve alone: what their end misses nobody else tells, so that each request is either a row or counted as lost there.
 const SERVERS: &[&str] = &["*/loadserver"];
-
-/// Captures these programs alone.
-fn policy(programs: &[&str]) -> String {
-    let include = programs
-        .iter()
-        .map(|name| format!("[[filter.include]]\nexecutable = \"{name}\"\n"));
-    format!("{UNLIMITED}{}", include.collect::<String>())
-}
 
 fn server(node: &Node) -> Server {
     load_server(env!("CARGO_BIN_EXE_loadserver"), node.directory())
@@ -145,7 +137,7 @@ impl Books {
                 ring_bytes,
                 ..AgentOptions::default()
             },
-            policy: policy(SERVERS),
+            policy: only(SERVERS),
         });
         let server = server(&node);
         let load = Load::connect(server.address, CONNECTIONS);
@@ -294,7 +286,7 @@ fn with_budget(core_percent: &str, calm_s: &str) -> Node {
             ring_bytes: 64 << 20,
             ..AgentOptions::default()
         },
-        policy: policy(BOTH),
+        policy: only(BOTH),
     })
 }
 
@@ -312,6 +304,16 @@ fn until_level(node: &Node, server: &Server, level: &str) {
     until(&format!("{} is at {level}", server.name), || {
         (levels(node, server).last().map(String::as_str) == Some(level)).then_some(())
     });
+}
+
+/// What the agent told the collector of a workload of which it captures less.
+fn told(node: &Node, workload: &str) -> Option<serde_json::Value> {
+    let agents = node.api().all("agents");
+    let [agent] = agents.as_slice() else {
+        panic!("one agent: {agents:?}")
+    };
+    let lowered = agent["lowered"].as_array().unwrap();
+    lowered.iter().find(|row| row["workload"] == workload).cloned()
 }
 
 #[test]
@@ -337,6 +339,16 @@ fn a_busy_process_is_captured_less_step_by_step_and_a_calm_one_whole() {
             let metric = "eastwatch_agent_processes_lowered{level=\"detached\"}";
             (node.agent.metrics().get(metric) > 0).then_some(())
         });
+        let told = until("the collector knows", || {
+            told(&node, "loadserver").filter(|told| told["level"] == "detached")
+        });
+        println!("as the collector knows it: {told}");
+        assert_eq!(told["processes"], 1);
+        assert!(told["added_us_per_s"].as_u64() > told["allowed_us_per_s"].as_u64());
+        let shown = node.cli(&["agents"]);
+        let shown = String::from_utf8(shown.stdout).unwrap();
+        let line = shown.lines().find(|line| line.starts_with("loadserver"));
+        assert!(line.is_some_and(|line| line.contains("nothing")), "{shown}");
         node.agent.doctor()["agent"]["harm"]["processes"].clone()
     });
     let of_busy = |process: &&serde_json::Value| process["pid"] == busy.process.id();
@@ -361,6 +373,9 @@ fn a_busy_process_is_captured_less_step_by_step_and_a_calm_one_whole() {
     ];
     assert_eq!(levels(&node, &busy), steps);
     assert!(levels(&node, &calm).is_empty());
+    until("the collector knows that it is captured whole", || {
+        told(&node, "loadserver").is_none().then_some(())
+    });
     // Connections that were left out are joined again, new ones are seen from their begin.
     for _ in 0..5 {
         assert_eq!(http::get(busy.address, "/api/orders").unwrap().status, 200);

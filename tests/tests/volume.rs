@@ -13,7 +13,7 @@ use std::collections::HashSet;
 use tests::http;
 use tests::load::Load;
 use tests::servers::{Server, load_server};
-use tests::{AgentOptions, Node, NodeOptions, UNLIMITED, can_capture, until};
+use tests::{AgentOptions, Node, NodeOptions, can_capture, only, until};
 
 const CONNECTIONS: usize = 200;
 
@@ -26,13 +26,6 @@ const BOTH_ENDS: &[&str] = &["*/loadserver", "*/volume-*"];
 /// What the serving end did not hear is lost, whatever the client's end could have told.
 const SERVING_END: &[&str] = &["*/loadserver"];
 
-fn policy(programs: &[&str]) -> String {
-    let include = programs
-        .iter()
-        .map(|name| format!("[[filter.include]]\nexecutable = \"{name}\"\n"));
-    format!("{UNLIMITED}{}", include.collect::<String>())
-}
-
 fn server(node: &Node) -> Server {
     load_server(env!("CARGO_BIN_EXE_loadserver"), node.directory())
 }
@@ -43,7 +36,7 @@ fn every_request_is_a_row(provider: &str, requests_per_connection: u64) {
         return;
     }
     let mut options = NodeOptions {
-        policy: policy(BOTH_ENDS),
+        policy: only(BOTH_ENDS),
         ..NodeOptions::default()
     };
     options.agent.provider = provider.to_owned();
@@ -106,7 +99,7 @@ fn overload_is_counted_exactly_and_every_connection_recovers() {
             drain_ms: 50,
             ..AgentOptions::default()
         },
-        policy: policy(SERVING_END),
+        policy: only(SERVING_END),
     });
     let server = server(&node);
     let port = server.address.port();
@@ -192,7 +185,7 @@ fn busy_connections_are_joined_at_the_next_message() {
                 ring_bytes: RING_BYTES,
                 ..AgentOptions::default()
             },
-            policy: policy(BOTH_ENDS),
+            policy: only(BOTH_ENDS),
         });
         // From here on everything must be there, on every connection.
         (node, load.next())

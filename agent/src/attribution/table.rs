@@ -167,8 +167,22 @@ impl Attribution {
     /// Whether this very process runs.
     #[must_use]
     pub fn runs(&self, key: ProcessKey) -> bool {
+        self.running(key).is_some()
+    }
+
+    /// What a process belongs to that is known or runs.
+    pub fn workload_of(&mut self, key: ProcessKey, now_ns: u64) -> Option<Arc<Workload>> {
+        let known = self.processes.peek(&(key.pid, self.proc_fs.ticks(key.start_ns)));
+        if let Some(entry) = known {
+            return Some(Arc::clone(&entry.process.workload));
+        }
+        let hint = self.running(key)?;
+        Some(Arc::clone(&self.process(&hint, now_ns).workload))
+    }
+
+    fn running(&self, key: ProcessKey) -> Option<ProcessHint> {
         self.hint(key.pid)
-            .is_some_and(|hint| self.key(&hint).1.abs_diff(self.proc_fs.ticks(key.start_ns)) <= 1)
+            .filter(|hint| self.key(hint).1.abs_diff(self.proc_fs.ticks(key.start_ns)) <= 1)
     }
 
     /// Workloads that are new, changed, or seen again a minute after they were last taken; see [`Workload::to_wire`].

@@ -163,6 +163,28 @@ fn the_process_that_has_a_pid_now() {
 }
 
 #[test]
+fn what_a_process_belongs_to_as_long_as_it_is_known_or_runs() {
+    let mut node = Node::small();
+    node.run(10, 500, "/app", "app", "0::/");
+    let key = hint(10, 500, "app").key();
+    let of = |node: &mut Node, key, now_ns| {
+        let workload = node.attribution.workload_of(key, now_ns);
+        workload.map(|workload| workload.name.clone())
+    };
+    // Never heard of, but it runs.
+    assert_eq!(of(&mut node, key, 1).as_deref(), Some("app"));
+    let heir = hint(10, 900, "").key();
+    assert_eq!(of(&mut node, heir, 1), None);
+    node.end(10);
+    assert_eq!(of(&mut node, key, 1).as_deref(), Some("app"));
+    node.attribution.exit(10, key.start_ns, 2);
+    node.attribution.exit(99, 0, 3 + GRACE_NS);
+    let process = node.attribution.process(&hint(11, 7, "x"), 3 + GRACE_NS);
+    assert_ne!(process.key, key);
+    assert_eq!(of(&mut node, key, 3 + GRACE_NS), None);
+}
+
+#[test]
 fn an_exec_says_whether_there_was_a_description() {
     let mut node = Node::small();
     let facts = ExecFacts {

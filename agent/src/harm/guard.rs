@@ -60,10 +60,21 @@ pub struct Load {
     pub cpu_ns: Option<f64>,
 }
 
+/// That less than everything is captured of a process.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Lowering {
+    /// Since when, nanoseconds.
+    pub since_ns: u64,
+    /// Why: what the look said that took it down last.
+    pub why: Load,
+}
+
 /// See the module's description.
 #[derive(Clone, Debug, Default)]
 pub struct Guard {
     rung: Rung,
+    /// Not on the first step alone.
+    lowering: Option<Lowering>,
     load: Load,
     over: u32,
     calm_since_ns: Option<u64>,
@@ -78,6 +89,12 @@ impl Guard {
     #[must_use]
     pub const fn rung(&self) -> Rung {
         self.rung
+    }
+
+    /// Since when less than everything is captured, and why; `None` on the first step.
+    #[must_use]
+    pub const fn lowering(&self) -> Option<Lowering> {
+        self.lowering
     }
 
     /// What the last look said.
@@ -110,6 +127,9 @@ impl Guard {
             return false;
         }
         self.rung = above;
+        if above == Rung::Full {
+            self.lowering = None;
+        }
         self.calm_since_ns = None;
         self.rose_ns = Some(look.now_ns);
         true
@@ -136,6 +156,10 @@ impl Guard {
             self.doublings = 0;
         }
         self.rung = below;
+        self.lowering = Some(Lowering {
+            since_ns: self.lowering.map_or(now_ns, |before| before.since_ns),
+            why: self.load,
+        });
         self.over = 0;
         true
     }
@@ -236,6 +260,10 @@ mod tests {
         assert!((load.transfers / 200_000.0 - 1.0).abs() < 0.001, "{load:?}");
         // It stays there: one step higher it would be over again.
         assert!(bench.rungs(100, 200_000).iter().all(|rung| *rung == Sampled8));
+        // Down since the second look; the last step was taken for what two looks after that said.
+        let lowering = bench.guard.lowering().unwrap();
+        assert_eq!(lowering.since_ns, 2 * SECOND_NS);
+        assert!((lowering.why.added_ns / 1e9 - 0.2).abs() < 0.001, "{lowering:?}");
     }
 
     #[test]
@@ -338,6 +366,7 @@ mod tests {
                 let changed = bench.second(transfers, cpu_ns);
                 let (after, load) = (bench.guard.rung(), bench.guard.load());
                 prop_assert_eq!(changed, before != after);
+                prop_assert_eq!(bench.guard.lowering().is_some(), after != Rung::Full);
                 if after > before {
                     prop_assert_eq!(before.below(), Some(after));
                     prop_assert!(load.added_ns > load.allowed_ns);

@@ -7,7 +7,7 @@ use agent_common::{ALLOWANCES_MAX, Account, ProcessKey};
 use foldhash::{HashMap, HashSet};
 use protocol::counters;
 
-use super::guard::{Budget, Guard, Load, Look};
+use super::guard::{Budget, Guard, Load, Look, Lowering};
 use super::rung::Rung;
 
 counters! {
@@ -187,6 +187,13 @@ impl Guards {
             .map(|(key, watched)| (*key, watched.guard.rung(), watched.guard.load()))
     }
 
+    /// Processes of which less than everything is captured.
+    pub fn lowered(&self) -> impl Iterator<Item = (ProcessKey, Rung, Lowering)> + '_ {
+        self.watched
+            .iter()
+            .filter_map(|(key, watched)| Some((*key, watched.guard.rung(), watched.guard.lowering()?)))
+    }
+
     /// What was charged to all processes so far.
     #[must_use]
     pub const fn charged(&self) -> Account {
@@ -267,6 +274,8 @@ mod tests {
         assert_eq!((rung(1), rung(2)), (Rung::Headers, Rung::Full));
         assert_eq!(guards.charged(), account(20_020));
         assert_eq!(guards.counters().steps_down, 1);
+        let lowered: Vec<_> = guards.lowered().map(|(of, rung, _)| (of, rung)).collect();
+        assert_eq!(lowered, [(key(1), Rung::Headers)]);
     }
 
     #[test]

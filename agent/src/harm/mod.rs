@@ -4,8 +4,8 @@
 //! [`CHARGE_EVERY`] and charge its process for all of them (`agent-ebpf`'s `account`); the hook is measured at start-up (`calibrate`).
 //! Once a second this module reads the accounts and the CPU time of their processes. A process to which more was added than its budget
 //! allows goes a step down (`rung`: everything → beginnings of messages → one connection in 8 → one in 64 → nothing), and comes up
-//! again when it is calm (`guard`, the rule of it). Whatever changes is said in one line of the log; `doctor`, `/metrics` and the
-//! agent's status show the present state (`report`).
+//! again when it is calm (`guard`, the rule of it). Whatever changes is said in one line of the log; `doctor` and `/metrics` show the
+//! present state (`report`), and the collector is told of which workloads less than everything is captured (`lowered`).
 //!
 //! Why these, and not the kernel's statistics of programs: they know no processes, and cost every run 20 to 60 ns while they are kept.
 //!
@@ -18,6 +18,7 @@
 mod calibrate;
 mod guard;
 mod guards;
+mod lowered;
 mod report;
 mod rung;
 
@@ -28,8 +29,9 @@ use foldhash::HashMap;
 use nix::time::{ClockId, clock_gettime};
 
 pub use self::calibrate::{Probe, hook_ns};
-pub use self::guard::{Budget, Guard, Load, Look};
+pub use self::guard::{Budget, Guard, Load, Look, Lowering};
 pub use self::guards::{Change, Counters, Cpu, Guards, Round};
+pub use self::lowered::{LOWERED_MAX, Lowered, LoweredRow};
 use self::report::whole;
 pub use self::report::{ProcessCost, Report, SHOWN_MAX};
 pub use self::rung::Rung;
@@ -48,6 +50,8 @@ pub struct Harm {
     due_ns: u64,
     /// Names of the processes in the latest report.
     commands: HashMap<ProcessKey, String>,
+    /// Workloads of the processes of which less than everything is captured.
+    workloads: HashMap<ProcessKey, String>,
 }
 
 impl Harm {
@@ -71,11 +75,18 @@ impl Harm {
             generation: 0,
             due_ns: now_ns.saturating_add(LOOK_NS),
             commands: HashMap::default(),
+            workloads: HashMap::default(),
         }
     }
 
-    /// Looks at all processes, if it is time, and has the programs capture less or more of them.
-    pub fn look(&mut self, now_ns: u64, accounts: &mut Accounts) {
+    /// Looks at all processes, if it is time, and has the programs capture less or more of them. `workload`: that of a process, where
+    /// it is known.
+    pub fn look(
+        &mut self,
+        now_ns: u64,
+        accounts: &mut Accounts,
+        workload: impl FnMut(ProcessKey) -> Option<String>,
+    ) {
         if now_ns < self.due_ns {
             return;
         }
@@ -104,11 +115,18 @@ impl Harm {
                 tracing::debug!(pid = key.pid, %error, "the account of a process that has ended stays");
             }
         }
-        self.name();
+        self.name(workload);
     }
 
-    /// Learns the names of the processes that a report would show.
-    fn name(&mut self) {
+    /// Learns the names of the processes that a report would show, and what those belong to of which less than everything is captured.
+    fn name(&mut self, mut workload: impl FnMut(ProcessKey) -> Option<String>) {
+        // One of which nothing is captured is forgotten elsewhere in time.
+        let known = std::mem::take(&mut self.workloads);
+        self.workloads = self
+            .guards
+            .lowered()
+            .filter_map(|(key, _, _)| Some((key, workload(key).or_else(|| known.get(&key).cloned())?)))
+            .collect();
         let known = std::mem::take(&mut self.commands);
         self.commands = self
             .shown()
@@ -129,9 +147,9 @@ impl Harm {
         shown
     }
 
-    /// The present state.
+    /// The present state. `epoch_us`: 0 of the clock of [`Self::look`], Unix epoch microseconds.
     #[must_use]
-    pub fn report(&self) -> Report {
+    pub fn report(&self, epoch_us: i64) -> Report {
         let charged = self.guards.charged();
         let hook_ns = self.guards.budget().hook_ns;
         let transfers = charged.timed.saturating_mul(u64::from(CHARGE_EVERY));
@@ -145,6 +163,13 @@ impl Harm {
             added_ns: body_ns.saturating_add(whole(transfers as f64 * hook_ns)),
             transfers,
             lowered: lowered.collect(),
+            workloads: lowered::summarise(
+                self.guards.lowered().map(|(key, rung, lowering)| {
+                    let workload = self.workloads.get(&key).map_or("", String::as_str);
+                    (workload, rung, lowering)
+                }),
+                epoch_us,
+            ),
             processes: self
                 .shown()
                 .iter()
@@ -180,28 +205,26 @@ fn say(change: &Change) {
         );
         return;
     }
-    let command = command(key.pid);
-    let (added_us, allowed_us) = (whole(load.added_ns / 1e3), whole(load.allowed_ns / 1e3));
+    macro_rules! say {
+        ($severity:ident, $why:literal) => {
+            tracing::$severity!(
+                pid = key.pid,
+                command = command(key.pid),
+                level = to.name(),
+                added_us_per_s = whole(load.added_ns / 1e3),
+                allowed_us_per_s = whole(load.allowed_ns / 1e3),
+                concat!($why, ": {}"),
+                to.explanation()
+            )
+        };
+    }
     if to > from {
-        tracing::warn!(
-            pid = key.pid,
-            command,
-            level = to.name(),
-            added_us_per_s = added_us,
-            allowed_us_per_s = allowed_us,
-            "capturing costs this process more than harm.cpu_percent allows: {}",
-            to.explanation()
+        say!(
+            warn,
+            "capturing costs this process more than harm.cpu_percent allows"
         );
     } else {
-        tracing::info!(
-            pid = key.pid,
-            command,
-            level = to.name(),
-            added_us_per_s = added_us,
-            allowed_us_per_s = allowed_us,
-            "this process is calm again: {}",
-            to.explanation()
-        );
+        say!(info, "this process is calm again");
     }
 }
 

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::guard::Load;
+use super::lowered::Lowered;
 use super::rung::Rung;
 
 /// Processes in a report: those of which less than everything is captured first, then those to which most was added.
@@ -40,6 +41,9 @@ pub struct Report {
     pub transfers: u64,
     /// Processes of which less than everything is captured, by level.
     pub lowered: Vec<(String, u64)>,
+    /// What they belong to.
+    #[serde(default)]
+    pub workloads: Lowered,
     /// Processes, at most [`SHOWN_MAX`].
     pub processes: Vec<ProcessCost>,
 }

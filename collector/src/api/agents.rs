@@ -22,7 +22,7 @@ pub(super) struct AgentsQuery {
     cursor: Option<String>,
 }
 
-/// Node agents, what they drop and why.
+/// Node agents, what they drop, and what they capture less of to do no harm.
 #[utoipa::path(
     get,
     path = "/api/v1/agents",

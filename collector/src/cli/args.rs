@@ -70,7 +70,7 @@ pub enum Command {
         The capture rate is what was read of all that should have been; what is left out on purpose does not lower it."
     )]
     Coverage(CoverageArgs),
-    /// Node agents, what they drop and why.
+    /// Node agents, what they drop, and what they capture less of to do no harm.
     #[command(after_help = "Examples:\n  eastwatch agents\n  eastwatch agents --output json")]
     Agents(AgentsArgs),
 }

@@ -12,7 +12,7 @@ use super::args::{CallsArgs, Output};
 use super::client::{CliError, Client, Query, given};
 use super::human::{bytes, duration, safe, time};
 use super::table::Align::{Fixed, Left, Right};
-use super::table::View;
+use super::table::{Columns, View};
 
 /// How often new calls are asked for.
 const FOLLOW_INTERVAL: Duration = Duration::from_secs(1);
@@ -29,10 +29,7 @@ pub async fn run(
 ) -> Result<(), CliError> {
     if let Some(id) = &args.id {
         let call: Call = client.get(&["calls", id], &Query::new()).await?;
-        return match view.output {
-            Output::Json => view.json(&call, out),
-            Output::Table => show(&call, view, out),
-        };
+        return view.one(&call, show, out);
     }
     let filters = given(&[
         ("workload", &args.workload),
@@ -53,11 +50,11 @@ pub async fn run(
     let mut query = given(&[("from", &args.range.from), ("to", &args.range.to)]);
     query.extend(filters);
     let list = client.list::<Call>("calls", &query, args.limit).await?;
-    if view.output == Output::Json {
-        return view.json(&list, out);
-    }
-    let rows: Vec<_> = list.items.iter().map(row).collect();
-    let header = [
+    view.list(&list, &COLUMNS, row, out)
+}
+
+const COLUMNS: Columns<13> = Columns {
+    header: [
         ("TIME", Fixed),
         ("CLIENT", Left),
         ("SERVER", Left),
@@ -71,15 +68,9 @@ pub async fn run(
         ("DURATION", Right),
         ("RESPONSE", Right),
         ("FLAGS", Left),
-    ];
-    view.table(
-        header,
-        &["HOST", "PROTOCOL", "DURATION", "CLIENT", "RESPONSE", "FLAGS"],
-        &rows,
-        out,
-    )?;
-    view.more(list.next.is_some(), out)
-}
+    ],
+    less_needed: &["HOST", "PROTOCOL", "DURATION", "CLIENT", "RESPONSE", "FLAGS"],
+};
 
 /// The workload, or the address where there is none.
 fn end(workload: &str, address: &str) -> String {

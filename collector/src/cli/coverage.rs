@@ -4,11 +4,11 @@ use std::io::Write;
 
 use crate::store::{Coverage, CoverageKind};
 
-use super::args::{CoverageArgs, Output};
+use super::args::CoverageArgs;
 use super::client::{CliError, Client, given};
 use super::human::{bytes, whole_share};
 use super::table::Align::{Left, Right};
-use super::table::View;
+use super::table::{Columns, View};
 
 /// Reasons shown of each kind, those with most bytes.
 const REASONS_SHOWN: usize = 3;
@@ -28,11 +28,11 @@ pub async fn run(
         ("below", &args.below),
     ]);
     let list = client.list::<Coverage>("coverage", &query, args.limit).await?;
-    if view.output == Output::Json {
-        return view.json(&list, out);
-    }
-    let rows: Vec<_> = list.items.iter().map(row).collect();
-    let header = [
+    view.list(&list, &COLUMNS, row, out)
+}
+
+const COLUMNS: Columns<7> = Columns {
+    header: [
         ("WORKLOAD", Left),
         ("NODE", Left),
         ("PROVIDER", Left),
@@ -40,10 +40,9 @@ pub async fn run(
         ("BYTES", Right),
         ("MISSED", Left),
         ("LEFT OUT", Left),
-    ];
-    view.table(header, &["LEFT OUT", "PROVIDER", "NODE"], &rows, out)?;
-    view.more(list.next.is_some(), out)
-}
+    ],
+    less_needed: &["LEFT OUT", "PROVIDER", "NODE"],
+};
 
 fn row(coverage: &Coverage) -> [String; 7] {
     let wanted = coverage.read_bytes.saturating_add(coverage.missed_bytes);

@@ -4,11 +4,11 @@ use std::io::Write;
 
 use crate::store::{Endpoint, EndpointDetail, HistogramBucket, Side};
 
-use super::args::{EndpointsArgs, Output};
+use super::args::EndpointsArgs;
 use super::client::{CliError, Client, given};
 use super::human::{bytes, count, duration, share, time};
 use super::table::Align::{Fixed, Left, Right};
-use super::table::View;
+use super::table::{Columns, View};
 
 /// Answers it.
 pub async fn run(
@@ -20,10 +20,7 @@ pub async fn run(
     let range = [("from", &args.range.from), ("to", &args.range.to)];
     if let Some(id) = &args.id {
         let detail: EndpointDetail = client.get(&["endpoints", id], &given(&range)).await?;
-        return match view.output {
-            Output::Json => view.json(&detail, out),
-            Output::Table => show(&detail, view, out),
-        };
+        return view.one(&detail, show, out);
     }
     let mut query = given(&range);
     query.extend(given(&[
@@ -36,11 +33,11 @@ pub async fn run(
         ("confirmed", &args.confirmed),
     ]));
     let list = client.list::<Endpoint>("endpoints", &query, args.limit).await?;
-    if view.output == Output::Json {
-        return view.json(&list, out);
-    }
-    let rows: Vec<_> = list.items.iter().map(row).collect();
-    let header = [
+    view.list(&list, &COLUMNS, row, out)
+}
+
+const COLUMNS: Columns<13> = Columns {
+    header: [
         ("HOST", Left),
         ("METHOD", Left),
         ("PATH", Left),
@@ -54,15 +51,9 @@ pub async fn run(
         ("P99", Right),
         ("CLIENTS", Right),
         ("LAST SEEN", Fixed),
-    ];
-    view.table(
-        header,
-        &["P95", "P50", "P99", "CLIENTS", "WORKLOAD", "LAST SEEN"],
-        &rows,
-        out,
-    )?;
-    view.more(list.next.is_some(), out)
-}
+    ],
+    less_needed: &["P95", "P50", "P99", "CLIENTS", "WORKLOAD", "LAST SEEN"],
+};
 
 fn row(endpoint: &Endpoint) -> [String; 13] {
     let counts = endpoint.window.as_ref().unwrap_or(&endpoint.total);
@@ -140,7 +131,7 @@ fn show(detail: &EndpointDetail, view: View, out: &mut (dyn Write + Send)) -> Re
 }
 
 fn histogram(
-    name: &str,
+    name: &'static str,
     buckets: &[HistogramBucket],
     unit: fn(u64) -> String,
     view: View,
@@ -168,5 +159,9 @@ fn histogram(
         })
         .collect();
     writeln!(out)?;
-    view.table([(name, Right), ("COUNT", Right), ("", Left)], &[], &rows, out)
+    let columns = Columns {
+        header: [(name, Right), ("COUNT", Right), ("", Left)],
+        less_needed: &[],
+    };
+    view.table(&columns, &rows, out)
 }

@@ -5,11 +5,11 @@ use std::io::Write;
 use crate::store::{Edge, Side};
 use crate::timestamp::Timestamp;
 
-use super::args::{GraphArgs, Output};
+use super::args::GraphArgs;
 use super::client::{CliError, Client, given};
 use super::human::{bytes, count, duration, rate, share, time};
 use super::table::Align::{Fixed, Left, Right};
-use super::table::View;
+use super::table::{Columns, View};
 
 /// Answers it.
 pub async fn run(
@@ -26,15 +26,15 @@ pub async fn run(
         ("side", &args.side),
     ]);
     let list = client.list::<Edge>("edges", &query, args.limit).await?;
-    if view.output == Output::Json {
-        return view.json(&list, out);
-    }
     // The collector has checked both.
     let now = Timestamp::now();
     let bound = |text: &Option<String>| text.as_deref().and_then(|text| Timestamp::parse(text, now).ok());
     let (from, to) = (bound(&args.range.from), bound(&args.range.to));
-    let rows: Vec<_> = list.items.iter().map(|edge| row(edge, from, to)).collect();
-    let header = [
+    view.list(&list, &COLUMNS, |edge| row(edge, from, to), out)
+}
+
+const COLUMNS: Columns<12> = Columns {
+    header: [
         ("CLIENT", Left),
         ("", Left),
         ("SERVER", Left),
@@ -47,15 +47,9 @@ pub async fn run(
         ("MEAN", Right),
         ("RESPONSES", Right),
         ("LAST SEEN", Fixed),
-    ];
-    view.table(
-        header,
-        &["HOST", "MEAN", "RESPONSES", "PROTOCOL", "LAST SEEN"],
-        &rows,
-        out,
-    )?;
-    view.more(list.next.is_some(), out)
-}
+    ],
+    less_needed: &["HOST", "MEAN", "RESPONSES", "PROTOCOL", "LAST SEEN"],
+};
 
 fn row(edge: &Edge, from: Option<Timestamp>, to: Option<Timestamp>) -> [String; 12] {
     [

@@ -5,6 +5,8 @@ use std::io::Write;
 use comfy_table::{CellAlignment, ColumnConstraint, ContentArrangement, Table, TableStyle};
 use serde::Serialize;
 
+use crate::api::List;
+
 use super::args::Output;
 use super::client::CliError;
 use super::human::safe;
@@ -32,7 +34,50 @@ pub enum Align {
     Right,
 }
 
+/// Columns of a table.
+pub struct Columns<const N: usize> {
+    /// Their names.
+    pub header: [(&'static str, Align); N],
+    /// Those that go first where the width does not do, the last named first.
+    pub less_needed: &'static [&'static str],
+}
+
 impl View {
+    /// Prints a list: JSON, or a table and whether there is more.
+    ///
+    /// # Errors
+    /// [`CliError::Print`]
+    pub fn list<T: Serialize, const N: usize>(
+        &self,
+        list: &List<T>,
+        columns: &Columns<N>,
+        row: impl Fn(&T) -> [String; N],
+        out: &mut (dyn Write + Send),
+    ) -> Result<(), CliError> {
+        if self.output == Output::Json {
+            return self.json(list, out);
+        }
+        let rows: Vec<_> = list.items.iter().map(row).collect();
+        self.table(columns, &rows, out)?;
+        self.more(list.next.is_some(), out)
+    }
+
+    /// Prints one thing: JSON, or as `show` does.
+    ///
+    /// # Errors
+    /// [`CliError::Print`]
+    pub fn one<T: Serialize>(
+        &self,
+        value: &T,
+        show: fn(&T, View, &mut (dyn Write + Send)) -> Result<(), CliError>,
+        out: &mut (dyn Write + Send),
+    ) -> Result<(), CliError> {
+        match self.output {
+            Output::Json => self.json(value, out),
+            Output::Table => show(value, *self, out),
+        }
+    }
+
     /// Prints a value as JSON.
     ///
     /// # Errors
@@ -43,14 +88,13 @@ impl View {
     }
 
     /// Prints rows below their header. Columns that are empty in every row are left out; where the width does not do, those
-    /// less needed, the last named first.
+    /// less needed.
     ///
     /// # Errors
     /// [`CliError::Print`]
     pub fn table<const N: usize>(
         &self,
-        header: [(&str, Align); N],
-        less_needed: &[&str],
+        columns: &Columns<N>,
         rows: &[[String; N]],
         out: &mut (dyn Write + Send),
     ) -> Result<(), CliError> {
@@ -61,7 +105,8 @@ impl View {
         if let Some(width) = self.width {
             table.set_width(width);
         }
-        let shown = self.shown(&header, less_needed, rows, table.width());
+        let header = &columns.header;
+        let shown = shown(columns, rows, table.width());
         let visible = |index: &usize| shown.get(*index).copied().unwrap_or(true);
         table.set_header(
             header
@@ -100,44 +145,8 @@ impl View {
         Ok(writeln!(out, "{}", table.trim_fmt())?)
     }
 
-    /// Which columns to show.
-    fn shown<const N: usize>(
-        &self,
-        header: &[(&str, Align); N],
-        less_needed: &[&str],
-        rows: &[[String; N]],
-        width: Option<u16>,
-    ) -> Vec<bool> {
-        // Width of each column with the gap after it; 0 for one that is empty in every row.
-        let mut widths: Vec<usize> = (0..N)
-            .map(|at| {
-                let texts = rows.iter().filter_map(|row| row.get(at));
-                let widest = texts.map(|text| text.chars().count()).max();
-                let name = header.get(at).map_or(0, |(name, _)| name.len());
-                if widest == Some(0) {
-                    0
-                } else {
-                    widest.unwrap_or_default().max(name) + GAP
-                }
-            })
-            .collect();
-        for name in less_needed.iter().rev() {
-            if width.is_none_or(|width| widths.iter().sum::<usize>() <= usize::from(width)) {
-                break;
-            }
-            let columns = header.iter().zip(&mut widths);
-            columns
-                .filter(|((column, _), _)| column == name)
-                .for_each(|(_, width)| *width = 0);
-        }
-        widths.iter().map(|width| *width > 0).collect()
-    }
-
     /// Says that there are more rows than were shown.
-    ///
-    /// # Errors
-    /// [`CliError::Print`]
-    pub fn more(&self, more: bool, out: &mut (dyn Write + Send)) -> Result<(), CliError> {
+    fn more(&self, more: bool, out: &mut (dyn Write + Send)) -> Result<(), CliError> {
         if more {
             writeln!(out, "\nThere are more: raise --limit or filter.")?;
         }
@@ -155,4 +164,31 @@ impl View {
         }
         Ok(())
     }
+}
+
+/// Which columns to show.
+fn shown<const N: usize>(columns: &Columns<N>, rows: &[[String; N]], width: Option<u16>) -> Vec<bool> {
+    // Width of each column with the gap after it; 0 for one that is empty in every row.
+    let mut widths: Vec<usize> = (0..N)
+        .map(|at| {
+            let texts = rows.iter().filter_map(|row| row.get(at));
+            let widest = texts.map(|text| text.chars().count()).max();
+            let name = columns.header.get(at).map_or(0, |(name, _)| name.len());
+            if widest == Some(0) {
+                0
+            } else {
+                widest.unwrap_or_default().max(name) + GAP
+            }
+        })
+        .collect();
+    for name in columns.less_needed.iter().rev() {
+        if width.is_none_or(|width| widths.iter().sum::<usize>() <= usize::from(width)) {
+            break;
+        }
+        let widths = columns.header.iter().zip(&mut widths);
+        widths
+            .filter(|((column, _), _)| column == name)
+            .for_each(|(_, width)| *width = 0);
+    }
+    widths.iter().map(|width| *width > 0).collect()
 }

@@ -5,7 +5,9 @@ use wire::v1::CoverageKind as Kind;
 use wire::v1::agent_message::Body as Up;
 
 use crate::serve::Running;
-use crate::testing::{Agent, Exchange, GET, batch, config, covered, golden, payload, run, spoken, start};
+use crate::testing::{
+    Agent, Exchange, GET, batch, config, covered, golden, lowered, payload, run, spoken, start,
+};
 
 use super::{Args, CliError, EXIT_ERROR, EXIT_UNREACHABLE, EXIT_USAGE};
 
@@ -72,6 +74,11 @@ async fn shop(config: &crate::config::Config) -> (Running, Agent) {
     .coverage;
     sent.coverage
         .extend(covered("web", &[(Kind::Read, "read", 4096)]).coverage);
+    let status = sent.status.as_mut().unwrap();
+    status.lowered = [("shop", "sampled-8", 3), ("web", "headers", 1), ("", "brief", 1)]
+        .map(|(workload, level, processes)| lowered(workload, level, processes))
+        .to_vec();
+    status.lowered_more = 2;
     agent.send(Up::Batch(batch("node-a", "b1", 1, &sent))).await;
     assert_eq!(agent.ack().await.rejected, "");
     (collector, agent)
@@ -127,12 +134,40 @@ fn what_is_printed() {
         }
         // The last column is the clock's.
         let agents = ask(&collector, &["agents"]).await.unwrap();
-        let end = agents.lines().next().unwrap().find("LAST SEEN").unwrap();
-        let cut: Vec<_> = agents
+        let (table, below) = agents.split_once("\n\n").unwrap();
+        let end = table.lines().next().unwrap().find("LAST SEEN").unwrap();
+        let cut: Vec<_> = table
             .lines()
-            .map(|line| line.get(..end).unwrap_or(line).trim_end())
+            .map(|line| line.get(..end).unwrap().trim_end())
             .collect();
-        golden("src/cli/golden/agents.txt", &(cut.join("\n") + "\n"));
+        golden(
+            "src/cli/golden/agents.txt",
+            &format!("{}\n\n{below}", cut.join("\n")),
+        );
+    });
+}
+
+/// What an agent that is gone captured less of when it was last heard of is not what it captures.
+#[test]
+fn an_agent_that_is_gone_lowers_nothing() {
+    run(async {
+        let (config, _directory) = config();
+        let (collector, agent) = shop(&config).await;
+        drop(agent);
+        let gone = async {
+            loop {
+                let agents = ask(&collector, &["agents"]).await.unwrap();
+                if agents.contains("gone") {
+                    return agents;
+                }
+                tokio::task::yield_now().await;
+            }
+        };
+        let agents = gone.await;
+        assert!(
+            !agents.contains("LOWERED") && !agents.contains("sampled"),
+            "{agents}"
+        );
     });
 }
 

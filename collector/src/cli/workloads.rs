@@ -4,11 +4,11 @@ use std::io::Write;
 
 use crate::store::Workload;
 
-use super::args::{Output, WorkloadsArgs};
+use super::args::WorkloadsArgs;
 use super::client::{CliError, Client, given};
 use super::human::time;
 use super::table::Align::{Fixed, Left, Right};
-use super::table::View;
+use super::table::{Columns, View};
 
 /// Digits of a container's id that people use.
 const CONTAINER_ID_SHOWN: usize = 12;
@@ -27,11 +27,11 @@ pub async fn run(
         ("node", &args.node),
     ]);
     let list = client.list::<Workload>("workloads", &query, args.limit).await?;
-    if view.output == Output::Json {
-        return view.json(&list, out);
-    }
-    let rows: Vec<_> = list.items.iter().map(row).collect();
-    let header = [
+    view.list(&list, &COLUMNS, row, out)
+}
+
+const COLUMNS: Columns<9> = Columns {
+    header: [
         ("NAME", Left),
         ("NODE", Left),
         ("KIND", Left),
@@ -41,15 +41,9 @@ pub async fn run(
         ("UNIT", Left),
         ("PID", Right),
         ("LAST SEEN", Fixed),
-    ];
-    view.table(
-        header,
-        &["USER", "PID", "UNIT", "CONTAINER", "LAST SEEN"],
-        &rows,
-        out,
-    )?;
-    view.more(list.next.is_some(), out)
-}
+    ],
+    less_needed: &["USER", "PID", "UNIT", "CONTAINER", "LAST SEEN"],
+};
 
 fn row(workload: &Workload) -> [String; 9] {
     [

@@ -6,7 +6,7 @@ use wire::v1;
 use crate::metrics::{Dropped, Metrics};
 use crate::store::{
     AgentState, Batch, BatchId, Call, CallId, CallSeen, CoverageIncrement, CoverageKind, CoveredBytes,
-    DropCount, EdgeIncrement, Header, Side, WorkloadSeen, flag_names,
+    DropCount, EdgeIncrement, Header, Lowered, Side, WorkloadSeen, flag_names,
 };
 use crate::timestamp::Timestamp;
 
@@ -16,7 +16,7 @@ pub(super) const NAME_BYTES_MAX: usize = 512;
 /// Longest other text (a path, a command, a header's value), bytes; longer ones are cut.
 const TEXT_BYTES_MAX: usize = 4096;
 
-/// Most query names or headers of one call, or drop counters of one agent; further ones are cut.
+/// Most query names or headers of one call, or drop counters or lowered workloads of one agent; further ones are cut.
 const LIST_MAX: usize = 256;
 
 /// Application of what is HTTP alone.
@@ -337,6 +337,15 @@ impl Decoder<'_> {
                 events: drop.events,
                 bytes: drop.bytes,
             }),
+            lowered: self.list(status.lowered, |lowered| Lowered {
+                workload: self.name(lowered.workload),
+                level: self.name(lowered.level),
+                processes: lowered.processes,
+                since: Timestamp::from_us(lowered.since_us),
+                added_us_per_s: lowered.added_us_per_s,
+                allowed_us_per_s: lowered.allowed_us_per_s,
+            }),
+            lowered_more: status.lowered_more,
         }
     }
 }

@@ -4,8 +4,10 @@ use catalog::ApiDelta;
 
 use crate::timestamp::Timestamp;
 
+use super::agents::{DropCount, Lowered};
+use super::calls::Call;
 use super::coverage::CoveredBytes;
-use super::rows::{Call, Edge, Workload};
+use super::rows::{Edge, Workload};
 
 /// Identity of a batch.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -62,7 +64,11 @@ pub struct AgentState {
     /// As [`super::Agent::resident_bytes`].
     pub resident_bytes: u64,
     /// As [`super::Agent::drops`].
-    pub drops: Vec<super::rows::DropCount>,
+    pub drops: Vec<DropCount>,
+    /// As [`super::Agent::lowered`].
+    pub lowered: Vec<Lowered>,
+    /// As [`super::Agent::lowered_more`].
+    pub lowered_more: u64,
 }
 
 /// Everything an agent sent at once.

@@ -218,7 +218,7 @@ impl Cursor {
     /// When it is not a token of [`Cursor::to_token`].
     pub fn from_token(token: &str) -> Result<Self, String> {
         let error = || "the cursor is not one that a page before gave out".to_owned();
-        let bytes = super::rows::from_hex(token).ok_or_else(error)?;
+        let bytes = super::calls::from_hex(token).ok_or_else(error)?;
         serde_json::from_slice(&bytes).map_err(|_| error())
     }
 }

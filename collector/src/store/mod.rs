@@ -4,7 +4,9 @@
 //! durable when [`Store::apply`] returns; what `endpoint_minutes` counts is exact under any call budget; retention counts what
 //! it removes.
 
+mod agents;
 mod batch;
+mod calls;
 #[cfg(test)]
 mod contract;
 mod coverage;
@@ -15,7 +17,9 @@ pub mod sqlite;
 
 use futures::future::BoxFuture;
 
+pub use agents::{Agent, DropCount, Lowered};
 pub use batch::{AgentState, Batch, BatchId, CallSeen, CoverageIncrement, EdgeIncrement, WorkloadSeen};
+pub use calls::{Call, CallId, Header, flag_bits, flag_names};
 pub use coverage::{Coverage, CoverageKind, CoveredBytes};
 pub use error::StoreError;
 pub use filter::{
@@ -23,8 +27,7 @@ pub use filter::{
     TextMatch, TimeRange, WorkloadFilter,
 };
 pub use rows::{
-    Agent, Call, CallId, Counts, DropCount, Edge, Endpoint, EndpointDetail, Header, HistogramBucket, Minute,
-    Quantiles, Side, StatusCounts, Workload, flag_bits, flag_names,
+    Counts, Edge, Endpoint, EndpointDetail, HistogramBucket, Minute, Quantiles, Side, StatusCounts, Workload,
 };
 
 use crate::timestamp::Timestamp;

@@ -6,10 +6,10 @@ use crate::config;
 use crate::ingest::decoded;
 use crate::metrics::Dropped;
 use crate::store::{
-    AgentHello, BatchId, CallFilter, EdgeFilter, EndpointFilter, StoreError, StoredPolicy, TextMatch,
-    WorkloadFilter,
+    AgentHello, BatchId, CallFilter, EdgeFilter, EndpointFilter, Lowered, StoreError, StoredPolicy,
+    TextMatch, WorkloadFilter,
 };
-use crate::testing::{GET, batch, covered, payload, run};
+use crate::testing::{GET, batch, covered, lowered, payload, run};
 
 use super::{Open, all, at, exchanges, made};
 
@@ -133,6 +133,8 @@ pub fn the_latest_state_of_agents_and_workloads_wins(open: Open) {
             state.workloads[0].user = user.into();
             let status = state.status.as_mut().unwrap();
             status.kernel = user.into();
+            status.lowered = vec![lowered(user, "headers", sequence)];
+            status.lowered_more = sequence;
             let sent = wire::v1::Batch {
                 created_us: at(second).us(),
                 ..batch("a", "b", sequence, &state)
@@ -152,6 +154,15 @@ pub fn the_latest_state_of_agents_and_workloads_wins(open: Open) {
         }
         let agent = store.agents(all()).await.unwrap().items.remove(0);
         assert_eq!((agent.version.as_str(), agent.kernel.as_str()), ("9", "new"));
+        let told = Lowered {
+            workload: "new".into(),
+            level: "headers".into(),
+            processes: 1,
+            since: at(0),
+            added_us_per_s: 234_000,
+            allowed_us_per_s: 50_000,
+        };
+        assert_eq!((agent.lowered, agent.lowered_more), (vec![told], 1));
         assert_eq!((agent.policy_version, agent.policy_error.as_str()), (4, "bad"));
         assert_eq!(
             (agent.batches, agent.batches_rejected, agent.batches_missing),

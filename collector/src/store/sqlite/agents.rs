@@ -42,7 +42,7 @@ pub fn seen(
     let Some(state) = state else { return Ok(()) };
     let mut update = connection.prepare_cached(
         "UPDATE agents SET provider = ?3, kernel = ?4, hostname = ?5, started_us = ?6, connections = ?7, exchanges = ?8, \
-         resident_bytes = ?9, drops = ?10, status_us = ?2 WHERE node = ?1 AND status_us <= ?2",
+         resident_bytes = ?9, drops = ?10, lowered = ?11, lowered_more = ?12, status_us = ?2 WHERE node = ?1 AND status_us <= ?2",
     )?;
     update.execute((
         &id.node,
@@ -55,6 +55,8 @@ pub fn seen(
         int(state.exchanges),
         int(state.resident_bytes),
         json(&state.drops),
+        json(&state.lowered),
+        int(state.lowered_more),
     ))?;
     Ok(())
 }
@@ -100,7 +102,8 @@ pub fn list(connection: &Connection, paging: &Paging) -> rusqlite::Result<Page<A
     let sql = format!(
         "SELECT g.node, g.boot, g.version, g.provider, g.kernel, g.hostname, g.first_seen_us, g.last_seen_us, g.started_us, \
          g.policy_version, g.policy_error, g.connections, g.exchanges, g.resident_bytes, g.drops, COALESCE(b.batches, 0), \
-         COALESCE(b.batches_rejected, 0), COALESCE(b.sequence_max, 0), COALESCE(b.last_rejection, '') FROM agents g \
+         COALESCE(b.batches_rejected, 0), COALESCE(b.sequence_max, 0), COALESCE(b.last_rejection, ''), g.lowered, \
+         g.lowered_more FROM agents g \
          LEFT JOIN _boots b ON b.node = g.node AND b.boot = g.boot {} ORDER BY g.node LIMIT {}",
         clause.clause(),
         fetch_limit(paging)
@@ -139,5 +142,7 @@ fn from_row(row: &Row<'_>) -> rusqlite::Result<Agent> {
         batches_rejected,
         batches_missing: sequence_max.saturating_sub(batches.saturating_add(batches_rejected)),
         last_rejection: row.get(18)?,
+        lowered: from_json(&row.get::<_, String>(19)?),
+        lowered_more: row.get(20).map(uint)?,
     })
 }

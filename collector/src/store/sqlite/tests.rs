@@ -13,7 +13,7 @@ use crate::store::contract::{Opened, store_contract};
 use crate::store::{
     CallFilter, CoverageFilter, EdgeFilter, EndpointFilter, Outcome, Paging, Store, StoreError, TimeRange,
 };
-use crate::testing::{Exchange, GET, NOON_US, batch, covered, payload, payload_of, run};
+use crate::testing::{Exchange, GET, NOON_US, batch, covered, lowered, payload, payload_of, run};
 use crate::timestamp::Timestamp;
 
 use super::SqliteStore;
@@ -268,18 +268,26 @@ const ROWS_1: &str = "INSERT INTO _boots (id, node, boot, last_seen_us) VALUES (
     INSERT INTO edges VALUES (7, 'web', '', 'shop', '', 80, 'shop.test', 'HTTP/1.1', 'server', 3, 1, 2, 3, 4, 60000000, 60000000);
     INSERT INTO edge_minutes VALUES (7, 1, 3, 1, 2, 3, 4);";
 
+/// A file as a collector of before left it: with rows of version 1, brought to a later version.
+fn old(path: &Path, version: usize, rows_1: &str) {
+    let file = Connection::open(path).unwrap();
+    let (first, later) = super::open::MIGRATIONS.split_first().unwrap();
+    file.execute_batch(first).unwrap();
+    file.execute_batch(rows_1).unwrap();
+    for migration in &later[..version - 1] {
+        file.execute_batch(migration).unwrap();
+    }
+    file.pragma_update(None, "application_id", super::open::APPLICATION_ID)
+        .unwrap();
+    file.pragma_update(None, "user_version", version as i64).unwrap();
+}
+
 #[test]
 fn a_file_of_version_1_keeps_its_rows() {
     run(async {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("store.db");
-        let old = Connection::open(&path).unwrap();
-        old.execute_batch(super::open::MIGRATIONS[0]).unwrap();
-        old.execute_batch(ROWS_1).unwrap();
-        old.pragma_update(None, "application_id", super::open::APPLICATION_ID)
-            .unwrap();
-        old.pragma_update(None, "user_version", 1).unwrap();
-        drop(old);
+        old(&path, 1, ROWS_1);
 
         let store = at(&path, config::Store::default(), &Arc::default()).unwrap();
         let paging = Paging {
@@ -335,14 +343,7 @@ fn a_file_of_version_2_keeps_its_rows_and_learns_of_coverage() {
     run(async {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("store.db");
-        let old = Connection::open(&path).unwrap();
-        old.execute_batch(super::open::MIGRATIONS[0]).unwrap();
-        old.execute_batch(ROWS_1).unwrap();
-        old.execute_batch(super::open::MIGRATIONS[1]).unwrap();
-        old.pragma_update(None, "application_id", super::open::APPLICATION_ID)
-            .unwrap();
-        old.pragma_update(None, "user_version", 2).unwrap();
-        drop(old);
+        old(&path, 2, ROWS_1);
 
         let store = at(&path, config::Store::default(), &Arc::default()).unwrap();
         let paging = || Paging {
@@ -361,6 +362,35 @@ fn a_file_of_version_2_keeps_its_rows_and_learns_of_coverage() {
             .await
             .unwrap();
         assert_eq!(coverage().await.unwrap().items[0].read_bytes, 5);
+    });
+}
+
+#[test]
+fn a_file_of_version_3_keeps_its_agents_and_learns_what_they_capture_less_of() {
+    run(async {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("store.db");
+        let rows = "INSERT INTO agents (node, boot, first_seen_us, last_seen_us, exchanges, drops) VALUES ('a', 'b', 1, 2, 3,
+            '[{\"stage\":\"kernel\",\"reason\":\"ring_full\",\"events\":4,\"bytes\":5}]');";
+        old(&path, 3, rows);
+
+        let store = at(&path, config::Store::default(), &Arc::default()).unwrap();
+        let paging = || Paging {
+            limit: 10,
+            after: None,
+        };
+        let agent = async || store.agents(paging()).await.unwrap().items.remove(0);
+        let known = agent().await;
+        assert_eq!((known.exchanges, known.drops.len()), (3, 1));
+        assert_eq!((known.lowered, known.lowered_more), (Vec::new(), 0));
+        let mut told = payload(&[]);
+        told.status.as_mut().unwrap().lowered = vec![lowered("shop", "detached", 2)];
+        store
+            .apply(decoded(batch("a", "b", 1, &told), Timestamp::default()))
+            .await
+            .unwrap();
+        let known = agent().await;
+        assert_eq!(known.lowered[0].workload, "shop");
     });
 }
 
