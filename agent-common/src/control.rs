@@ -45,7 +45,18 @@ pub enum Mode {
     LeaveOut = 4,
     /// Say where the connection stands, once: a [`CloseRecord`](crate::CloseRecord) that goes on.
     Report = 5,
+    /// Given about the direction that carries requests, of a connection whose turns are one exchange each (HTTP/1.1 without pipelining,
+    /// interim responses and upgrades): from the next turn of this direction on capture one exchange in `argument`, by chance, and
+    /// nothing of the others. 0 and 1: all again. What is captured tells how many exchanges it stands for
+    /// ([`ChunkHeader::stands_for`](crate::ChunkHeader)), and the end of the connection how many there were behind it
+    /// ([`CloseRecord::rested`](crate::CloseRecord)): together all of them, exactly.
+    ///
+    /// Other orders are obeyed when the next exchange begins.
+    Rest = 6,
 }
+
+/// Largest argument of [`Mode::Rest`]; a larger one is this one.
+pub const REST_EVERY_MAX: u32 = 1 << 16;
 
 /// An order about one direction of one connection, in the array that both sides index by [`control_slot`].
 ///

@@ -48,11 +48,13 @@ pub enum Counter {
     Unseen,
     /// Calls in progress beyond the number of threads that are remembered.
     ThreadsFull,
+    /// Moved on connections that rest: exchanges like many before them, for which another one stands.
+    Rested,
 }
 
 impl Counter {
     /// All, in the order of their numbers.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 23] = [
         Self::Captured,
         Self::RingFull,
         Self::Fault,
@@ -75,6 +77,7 @@ impl Counter {
         Self::LostResponses,
         Self::Unseen,
         Self::ThreadsFull,
+        Self::Rested,
     ];
 
     /// Entries of the counter map: events at `2 * n`, bytes at `2 * n + 1`.
@@ -112,6 +115,7 @@ impl Counter {
             Self::LostResponses => "lost_responses",
             Self::Unseen => "unseen",
             Self::ThreadsFull => "threads_full",
+            Self::Rested => "rested",
         }
     }
 
@@ -129,6 +133,7 @@ impl Counter {
                 | Self::Lowered
                 | Self::Own
                 | Self::Discarded
+                | Self::Rested
         )
     }
 
@@ -162,6 +167,9 @@ impl Counter {
                 "connections used in ways only that this provider does not see (io_uring, 32-bit calls): any protocol"
             }
             Self::ThreadsFull => "calls in progress beyond the number of threads that are remembered",
+            Self::Rested => {
+                "exchanges like many before them, left out on purpose: one that is captured stands for them"
+            }
         }
     }
 }

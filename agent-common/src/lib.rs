@@ -12,7 +12,7 @@ mod record;
 mod sniff;
 
 pub use account::{ACCOUNTS_MAX, ALLOWANCES_MAX, Account, Allowance, CHARGE_EVERY, Level, ProcessKey};
-pub use control::{CONTROL_SLOTS, ControlSlot, FilterAction, Mode, Settings, control_slot};
+pub use control::{CONTROL_SLOTS, ControlSlot, FilterAction, Mode, REST_EVERY_MAX, Settings, control_slot};
 pub use counter::Counter;
 pub use record::{
     CHUNK_BYTES_MAX, CHUNK_CLASSES, ChunkHeader, CloseRecord, Direction, EXEC_ARGS_BYTES, EXEC_FILE_BYTES,

@@ -43,6 +43,17 @@ pub enum Direction {
     Out = 1,
 }
 
+impl Direction {
+    /// The other one.
+    #[must_use]
+    pub const fn opposite(self) -> Self {
+        match self {
+            Self::In => Self::Out,
+            Self::Out => Self::In,
+        }
+    }
+}
+
 /// Which end of the connection the socket is, as far as the kernel knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
@@ -99,8 +110,9 @@ pub struct ChunkHeader {
     pub offset: u32,
     /// Stream bytes that this record stands for; those after the first `captured` were not captured.
     pub length: u32,
-    /// Zero.
-    pub reserved2: u32,
+    /// Not 0 where a turn begins on a connection that rests ([`Mode::Rest`](crate::Mode::Rest)): turns of this direction that it stands
+    /// for, itself and those since the last one that was captured.
+    pub stands_for: u32,
 }
 
 /// Addresses of a connection, as the socket sees it. IPv4 as v4-mapped.
@@ -206,6 +218,12 @@ pub struct CloseRecord {
     pub unread: u32,
     /// Bytes of records that found the ring buffer full since the socket has been known, received and sent, modulo 2^32.
     pub lost: [u32; 2],
+    /// Bytes of turns of which nothing was captured because the connection rested, received and sent, since the socket has been known.
+    pub rested_bytes: [u64; 2],
+    /// Such turns that no record has stood for yet, and no earlier one of these.
+    pub rested: u32,
+    /// Zero.
+    pub reserved2: u32,
 }
 
 /// Most bytes of an executable's path in an [`ExecRecord`].
@@ -258,7 +276,8 @@ const _: () = {
     assert!(size_of::<Owner>() == 48 && offset_of!(Owner, uid) == 24 && offset_of!(Owner, comm) == 32);
     assert!(size_of::<OpenRecord>() == 112 && offset_of!(OpenRecord, tuple) == 28);
     assert!(offset_of!(OpenRecord, owner) == 64);
-    assert!(size_of::<CloseRecord>() == 64 && offset_of!(CloseRecord, unread) == 52);
+    assert!(size_of::<CloseRecord>() == 88 && offset_of!(CloseRecord, unread) == 52);
+    assert!(offset_of!(CloseRecord, rested_bytes) == 64 && offset_of!(CloseRecord, rested) == 80);
     assert!(
         size_of::<ExecRecord>() == 64 + EXEC_FILE_BYTES + EXEC_ARGS_BYTES
             && offset_of!(ExecRecord, file) == 64

@@ -96,7 +96,7 @@ pub extern "C" fn heed(connection: *mut Connection) -> u32 {
     }
     if connection.mode == mode::LOWERED {
         judge_anew(connection);
-    } else if connection.mode == mode::CAPTURE {
+    } else if is_captured(connection) {
         let weight = connection.weight;
         admit(connection);
         if connection.flags & flags::LEFT_OUT != 0 || connection.weight != weight {
@@ -138,7 +138,7 @@ pub extern "C" fn admit(connection: *mut Connection) -> u32 {
                 connection.flags |= flags::LEFT_OUT;
             }
         } else if level == Level::Detached as u32 {
-            if connection.mode == mode::CAPTURE {
+            if is_captured(connection) {
                 // The agent has to know, once.
                 connection.flags |= flags::LEFT_OUT;
             } else {
@@ -147,6 +147,12 @@ pub extern "C" fn admit(connection: *mut Connection) -> u32 {
         }
     }
     0
+}
+
+/// Whether it is captured, if only now and then.
+#[inline(always)]
+fn is_captured(connection: &Connection) -> bool {
+    connection.mode == mode::CAPTURE || connection.mode == mode::RESTING
 }
 
 /// What is captured of each turn, but for connections that cannot be cut.

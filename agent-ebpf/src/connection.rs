@@ -30,6 +30,8 @@ pub mod mode {
     pub const OWN: u8 = 5;
     /// Left out because its process is over its budget, until that changes.
     pub const LOWERED: u8 = 6;
+    /// Between two exchanges that are captured; see `rest`.
+    pub const RESTING: u8 = 7;
 }
 
 /// Bits of [`Connection::flags`].
@@ -81,7 +83,17 @@ pub struct Connection {
     pub lost: [u32; 2],
     /// `Allowance::generation` that was last looked at; 0: none was in force.
     pub allowance: u32,
-    pub reserved: u32,
+    /// Turns of which nothing was captured because it rests, and for which no record stands yet.
+    pub rested: u32,
+    /// One exchange in so many is captured; 0: all.
+    pub rest_every: u32,
+    /// Turns until the next one is captured.
+    pub rest_left: u32,
+    /// Bytes of turns of which nothing was captured because it rests, received and sent.
+    pub rested_bytes: [u64; 2],
+    /// 1 + [`Direction`] of requests, once it was told to rest; 0 before.
+    pub rest_turn: u8,
+    pub reserved: [u8; 7],
 }
 
 impl Connection {
@@ -104,7 +116,12 @@ impl Connection {
             cookie,
             lost: [0; 2],
             allowance: 0,
-            reserved: 0,
+            rested: 0,
+            rest_every: 0,
+            rest_left: 0,
+            rested_bytes: [0; 2],
+            rest_turn: 0,
+            reserved: [0; 7],
         }
     }
 

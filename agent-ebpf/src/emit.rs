@@ -39,6 +39,9 @@ pub struct Piece {
     /// Why less than `length` is captured, as in the record.
     pub reason: u8,
     pub reserved: u8,
+    /// Turns that the one that begins with it stands for, as in the record.
+    pub stands_for: u32,
+    pub reserved2: u32,
 }
 
 /// Writes the header of a record in which nothing is captured yet.
@@ -59,7 +62,7 @@ unsafe fn describe(header: *mut ChunkHeader, piece: &Piece) {
         (*header).pid = owner::pid();
         (*header).offset = piece.offset;
         (*header).length = piece.length;
-        (*header).reserved2 = 0;
+        (*header).stands_for = piece.stands_for;
     }
 }
 
@@ -135,7 +138,7 @@ impl Piece {
         [
             self.cookie,
             u64::from(self.bytes) << 32 | u64::from(self.length),
-            u64::from(self.offset),
+            u64::from(self.stands_for) << 32 | u64::from(self.offset),
             u64::from(self.reason) << 16 | u64::from(self.flags) << 8 | u64::from(self.direction),
         ]
     }
@@ -151,6 +154,8 @@ impl Piece {
             flags: (kind >> 8) as u8,
             reason: (kind >> 16) as u8,
             reserved: 0,
+            stands_for: (offset >> 32) as u32,
+            reserved2: 0,
         }
     }
 
@@ -299,12 +304,12 @@ impl Totals {
     }
 }
 
-/// Reports the end of a connection; with `close_flags::GOES_ON`, where it stands.
+/// Reports the end of a connection; with `close_flags::GOES_ON`, where it stands. False when the ring buffer is full.
 #[inline(always)]
-pub fn close(connection: &Connection, totals: &Totals, flags: u8) {
+pub fn close(connection: &Connection, totals: &Totals, flags: u8) -> bool {
     let Some(mut record) = EVENTS.reserve_bytes(size_of::<CloseRecord>(), 0) else {
         count(Counter::CloseLost, 0);
-        return;
+        return false;
     };
     let close = record.as_mut_ptr().cast::<CloseRecord>();
     // SAFETY: the reservation is as large as the record and eight-byte aligned.
@@ -321,15 +326,22 @@ pub fn close(connection: &Connection, totals: &Totals, flags: u8) {
         (*close).receive_end = totals.end[Direction::In as usize];
         (*close).unread = totals.unread;
         (*close).lost = connection.lost;
+        (*close).rested_bytes = connection.rested_bytes;
+        (*close).rested = connection.rested;
+        (*close).reserved2 = 0;
     }
     record.submit(NO_WAKEUP);
+    true
 }
 
 /// Says where a connection stands that goes on.
 #[inline(never)]
-pub fn report<const TRUSTED: bool>(socket: Socket<TRUSTED>, connection: &Connection) {
+pub fn report<const TRUSTED: bool>(socket: Socket<TRUSTED>, connection: &mut Connection) {
     let tcp = socket.as_tcp();
-    if tcp != 0 && connection.flags & flags::ANNOUNCED != 0 {
-        close(connection, &Totals::of(socket, tcp, 0), close_flags::GOES_ON);
+    if tcp != 0
+        && connection.flags & flags::ANNOUNCED != 0
+        && close(connection, &Totals::of(socket, tcp, 0), close_flags::GOES_ON)
+    {
+        connection.rested = 0;
     }
 }

@@ -24,6 +24,7 @@ mod owner;
 mod place;
 mod process;
 mod provider;
+mod rest;
 mod transfer;
 mod turn;
 mod walk;

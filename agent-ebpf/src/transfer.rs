@@ -16,7 +16,7 @@ use crate::{
     kernel::Socket,
     owner,
     place::Place,
-    turn,
+    rest, turn,
     walk::{self, Cursor},
 };
 
@@ -77,6 +77,11 @@ fn known<const TRUSTED: bool>(
         }
         mode::FILTERED => return count(Counter::Filtered, bytes),
         mode::LOWERED => return count(Counter::Lowered, bytes),
+        mode::RESTING => {
+            if rest::goes_on(connection, transfer.direction, bytes) {
+                return count(Counter::Rested, bytes);
+            }
+        }
         _ => return count(Counter::Skipped, bytes),
     }
     wanted(ctx, transfer, connection, place);
@@ -151,6 +156,7 @@ fn wanted<const TRUSTED: bool>(
             // The piece cannot go ahead of the announcement.
             cursor.piece.turn_away(cursor.address);
             connection.lose(transfer.direction, cursor.piece.length);
+            connection.stand_for_later(&cursor.piece);
             return;
         }
     }

@@ -10,6 +10,7 @@ use crate::{
     count::{count, count_number},
     emit, filter,
     maps::CONTROL,
+    rest,
     walk::Cursor,
 };
 
@@ -39,6 +40,7 @@ pub fn judge_anew(connection: &mut Connection) {
     connection.tries = 0;
     connection.turn_bytes_max = 0;
     connection.skipping = [0; 2];
+    rest::end(connection);
 }
 
 /// Bits of what [`follow`] gives: something is left of the transfer …
@@ -60,12 +62,19 @@ pub extern "C" fn follow(connection: *mut Connection, cursor: *mut Cursor) -> u3
     let direction = piece.direction();
     let bytes = u64::from(piece.length);
     let turn = 1 + direction as u8;
-    if connection.turn != turn {
+    let begins = connection.turn != turn;
+    if begins {
         connection.turn = turn;
         connection.turn_bytes = 0;
         piece.flags = chunk_flags::TURN_START;
     }
-    let asked = obey(connection, direction);
+    let mut asked = obey(connection, direction);
+    let rests = begins && turn == connection.rest_turn;
+    if rests && rest::is_over(connection) {
+        // Orders about the other direction have waited, and what was to be skipped has gone by.
+        asked |= obey(connection, direction.opposite());
+        connection.skipping = [0; 2];
+    }
     if connection.mode == mode::IGNORED {
         count(Counter::Skipped, bytes);
         return asked;
@@ -79,6 +88,13 @@ pub extern "C" fn follow(connection: *mut Connection, cursor: *mut Cursor) -> u3
         judge_anew(connection);
         connection.turn = turn;
         piece.flags = chunk_flags::TURN_START;
+    }
+    if rests && connection.mode == mode::CAPTURE {
+        piece.stands_for = rest::turn(connection, direction, bytes);
+        if connection.mode == mode::RESTING {
+            count(Counter::Rested, bytes);
+            return asked;
+        }
     }
     if connection.skipping[index(direction)] != 0 {
         let ahead = connection.skip_to[index(direction)].wrapping_sub(piece.offset);
@@ -128,6 +144,7 @@ fn obey(connection: &mut Connection, direction: Direction) -> u32 {
             connection.epoch = argument;
         }
         kind if kind == Mode::Report as u32 => return REPORT,
+        kind if kind == Mode::Rest as u32 => rest::begin(connection, direction, argument),
         _ => {}
     }
     0

@@ -67,6 +67,8 @@ impl Cursor {
                 flags: 0,
                 reason: 0,
                 reserved: 0,
+                stands_for: 0,
+                reserved2: 0,
             },
         }
     }
@@ -125,7 +127,10 @@ pub extern "C" fn send(connection: *mut Connection, cursor: *mut Cursor) -> u32 
             Sent::Yes => {}
             // What follows may be HTTP/2 or WebSocket: by the time the agent says so, the limit of a turn may have cut it.
             Sent::Switching => connection.turn_bytes_max = WHOLE_TURN,
-            Sent::No => connection.lose(cursor.piece.direction(), length),
+            Sent::No => {
+                connection.lose(cursor.piece.direction(), length);
+                connection.stand_for_later(&cursor.piece);
+            }
         }
         return 0;
     }
@@ -151,9 +156,12 @@ pub extern "C" fn send(connection: *mut Connection, cursor: *mut Cursor) -> u32 
         count(reason, u64::from(piece.length));
         if piece.send(0) == Sent::No {
             cursor.lost = cursor.lost.wrapping_add(cursor.piece.length);
+        } else {
+            cursor.piece.stands_for = 0;
         }
     }
     connection.lose(cursor.piece.direction(), cursor.lost);
+    connection.stand_for_later(&cursor.piece);
     0
 }
 
@@ -267,6 +275,8 @@ fn next_piece(cursor: &mut Cursor) -> bool {
     cursor.piece.length = bytes as u32;
     if cursor.piece.send(cursor.address) == Sent::No {
         cursor.lost = cursor.lost.wrapping_add(bytes as u32);
+    } else {
+        cursor.piece.stands_for = 0;
     }
     cursor.piece.flags = 0;
     cursor.piece.offset = cursor.piece.offset.wrapping_add(bytes as u32);

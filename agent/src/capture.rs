@@ -101,6 +101,7 @@ impl Capture {
             http: http_limits(&policy.policy),
             parser_bytes: PARSER_BYTES_MAX,
             reconcile_ns: config.capture.reconcile_seconds.saturating_mul(1_000_000_000),
+            rests: false,
         };
         let mut tracker = Tracker::new(limits, policy.policy.filter.clone());
         let attribution_options = AttributionOptions::default();
@@ -274,6 +275,11 @@ impl Capture {
                 way,
                 sequence,
             } => loaded.control.order(connection, way, Mode::SkipTo, sequence),
+            Order::Rest {
+                connection,
+                way,
+                every,
+            } => loaded.control.order(connection, way, Mode::Rest, every),
             Order::Report { connection, way } => loaded.control.order(connection, way, Mode::Report, 0),
             Order::Exclude { pid } => loaded.filters.set_pid(pid, exclude),
             Order::ExcludeGroup { cgroup, pid } => {

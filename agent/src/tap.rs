@@ -148,7 +148,7 @@ impl Taps {
 
     /// Shows a call, if anybody looks.
     pub fn show(&self, call: &Call, host: impl FnOnce() -> String, epoch_us: i64) {
-        if self.0.receiver_count() > 0 {
+        if self.0.receiver_count() > 0 && !call.again {
             // Without receivers by now: nobody wanted it.
             let _ = self.0.send(Arc::new(tap_call(call, host(), epoch_us)));
         }

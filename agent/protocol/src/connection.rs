@@ -175,6 +175,34 @@ impl Connection {
         }
     }
 
+    /// Whether exchanges may be left out, and the connection [resumed](Self::resume) behind them: HTTP/1, and each turn so far was one
+    /// message.
+    #[must_use]
+    pub fn can_rest(&self) -> bool {
+        matches!(&self.phase, Phase::Http1(http) if http.can_rest())
+    }
+
+    /// Whether nothing speaks against that so far, be it known or not.
+    #[must_use]
+    pub fn alternates(&self) -> bool {
+        match &self.phase {
+            Phase::Http1(http) => http.alternates(),
+            Phase::Detecting(_) | Phase::Either { .. } => true,
+            Phase::Http2 { .. } | Phase::WebSocket(_) | Phase::Over => false,
+        }
+    }
+
+    /// All bytes of `direction` before stream offset `offset` that were not given belong to whole HTTP/1 exchanges that were left out on
+    /// purpose; a message begins there, and a turn. First for the requests; for the responses when the next one comes, before its first
+    /// segment. Nothing is marked, but for what was unfinished: then it is false. A connection that was joined late is known from here on.
+    pub fn resume(&mut self, direction: Direction, offset: u64, time: Nanos) -> bool {
+        self.phase.keep_http1();
+        match &mut self.phase {
+            Phase::Http1(http) => http.resume(direction, offset, time),
+            _ => true,
+        }
+    }
+
     /// What the caller need not deliver of `direction`.
     #[must_use]
     pub fn wants(&self, direction: Direction) -> Want {
@@ -369,9 +397,10 @@ impl Phase {
     }
 
     fn keep_http1(&mut self) {
-        if let Self::Either { http1, .. } = std::mem::replace(self, Self::Over) {
-            *self = Self::Http1(http1);
-        }
+        *self = match std::mem::replace(self, Self::Over) {
+            Self::Either { http1, .. } => Self::Http1(http1),
+            other => other,
+        };
     }
 
     fn keep_http2(&mut self) {

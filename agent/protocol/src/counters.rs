@@ -57,6 +57,8 @@ counters! {
     skipped_bytes,
     /// Messages found again after a gap or a broken message.
     resynchronised,
+    /// Times that exchanges were left out on purpose in the middle of one: what was unfinished is marked.
+    resumed_inside,
     /// Responses taken back from their request because a later sign made the pair uncertain.
     pairings_withdrawn,
     /// Heads longer than `Limits::head_bytes`.

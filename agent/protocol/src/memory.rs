@@ -10,7 +10,8 @@ const ALLOCATION: usize = 16;
 
 impl Exchange {
     /// Bytes of memory behind it.
-    pub(crate) fn memory_bytes(&self) -> usize {
+    #[must_use]
+    pub fn memory_bytes(&self) -> usize {
         self.request.memory_bytes() + self.response.as_ref().map_or(0, Response::memory_bytes)
     }
 }

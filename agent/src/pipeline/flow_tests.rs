@@ -60,6 +60,7 @@ pub(super) fn call(
         exchange,
         connection: 7,
         weight: 1,
+        again: false,
         side,
         process,
         peer,

@@ -149,10 +149,14 @@ impl Pipeline {
             duration_us: measures.duration_us,
             ts_us: measures.ts_us,
         };
-        if let Some(leaf) = leaf {
+        if let Some(leaf) = leaf.filter(|_| !call.again) {
             self.weigh(call, (&api, leaf), (&edge, edge_call), &measures);
         }
         self.edges.add(edge, edge_call);
+        if call.again {
+            // One like it has a row, which is shown, or was left out.
+            return;
+        }
         let class = CallClass {
             error: failure != Failure::None,
             rare,

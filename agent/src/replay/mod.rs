@@ -229,6 +229,7 @@ impl Replay<'_> {
             parser_bytes: tracker::PARSER_BYTES_MAX,
             // Nobody could say more than the packets do.
             reconcile_ns: u64::MAX,
+            rests: false,
         };
         let mut tracker = Tracker::new(limits, FilterPolicy::default());
         let mut attribution = nobody();

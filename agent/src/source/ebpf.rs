@@ -98,6 +98,7 @@ fn chunk(fields: Fields<'_>) -> Option<Chunk<'_>> {
         pid: fields.u32(offset_of!(ChunkHeader, pid))?,
         offset: fields.u32(offset_of!(ChunkHeader, offset))?,
         length: fields.u32(offset_of!(ChunkHeader, length))?.max(captured),
+        stands_for: fields.u32(offset_of!(ChunkHeader, stands_for))?,
         data: fields.bytes(size_of::<ChunkHeader>(), captured as usize)?,
     })
 }
@@ -129,6 +130,7 @@ fn close(fields: Fields<'_>) -> Option<Close> {
     let unread = fields.u32(offset_of!(CloseRecord, unread))?;
     let received = fields.u64(offset_of!(CloseRecord, bytes_received))?;
     let lost = offset_of!(CloseRecord, lost);
+    let rested = offset_of!(CloseRecord, rested_bytes);
     Some(Close {
         connection: fields.u64(offset_of!(CloseRecord, connection))?,
         time_ns: fields.u64(offset_of!(CloseRecord, time_ns))?,
@@ -142,6 +144,8 @@ fn close(fields: Fields<'_>) -> Option<Close> {
             fields.u64(offset_of!(CloseRecord, bytes_acked))?,
         ],
         lost: [fields.u32(lost)?, fields.u32(lost + 4)?],
+        rested_bytes: [fields.u64(rested)?, fields.u64(rested + 8)?],
+        rested: fields.u32(offset_of!(CloseRecord, rested))?,
     })
 }
 

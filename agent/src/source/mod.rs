@@ -66,6 +66,8 @@ pub struct Chunk<'a> {
     pub reason: Option<Counter>,
     /// Process.
     pub pid: u32,
+    /// Not 0 where a turn begins while the connection rests: turns that it stands for, itself included.
+    pub stands_for: u32,
     /// Sequence number of the first byte.
     pub offset: u32,
     /// Stream bytes, at least `data.len()`.
@@ -89,4 +91,8 @@ pub struct Close {
     pub moved: [u64; 2],
     /// Bytes of records that were lost before they came here, received and sent, modulo 2^32.
     pub lost: [u32; 2],
+    /// Bytes that went by while the connection rested, received and sent.
+    pub rested_bytes: [u64; 2],
+    /// Turns that went by while it rested, since the last one that was told or stands for others.
+    pub rested: u32,
 }

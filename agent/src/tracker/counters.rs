@@ -59,6 +59,14 @@ counters! {
     full_cut,
     /// Bytes that they lack.
     full_cut_bytes,
+    /// Orders to the programs to capture one exchange of a connection in so many, or all again.
+    rests_ordered,
+    /// Connections that are captured again, because their turns were no whole exchanges.
+    rests_ended,
+    /// Exchanges of which nothing was captured because their connection rested: others stand for them.
+    exchanges_rested,
+    /// Such exchanges for which none could stand, because nothing is known of their connection.
+    exchanges_rested_unknown,
     /// Times that the programs said where a connection stands that goes on.
     reports,
     /// Bytes whose capture rate counts under another name because there were too many workloads.

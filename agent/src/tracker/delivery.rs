@@ -19,8 +19,11 @@ pub struct Call {
     pub exchange: protocol::Exchange,
     /// Connection as the source names it.
     pub connection: u64,
-    /// Calls that it stands for, itself included: more than 1 where the process's budget lets through one connection in so many.
+    /// Calls that it stands for, itself included: more than 1 where the process's budget lets through one connection in so many, and where
+    /// the connection rests ([`Tracker::rest`](super::Tracker::rest)). The weights of a connection's calls add up to its calls.
     pub weight: u32,
+    /// It is not a call of its own: `weight` more went by like one of this connection that was given before, without bodies and fields.
+    pub again: bool,
     /// Which end saw it.
     pub side: Side,
     /// Who holds that end.
@@ -48,13 +51,21 @@ pub(super) struct Common {
     pub waitings: Waitings,
     /// Rounds so far.
     pub round: u64,
+    /// Whether connections may be told to rest.
+    pub rests: bool,
 }
 
 fn socket_address(address: [u8; 16], port: u16) -> SocketAddr {
     SocketAddr::new(IpAddr::V6(Ipv6Addr::from(address)).to_canonical(), port)
 }
 
-fn call_of(connection: &Connection, side: Side, exchange: Exchange, other: Option<&End>) -> Call {
+fn call_of(
+    connection: &Connection,
+    side: Side,
+    exchange: Exchange,
+    weight: u32,
+    other: Option<&End>,
+) -> Call {
     let tuple = &connection.tuple;
     let local = socket_address(tuple.local, tuple.local_port);
     let remote = socket_address(tuple.remote, tuple.remote_port);
@@ -65,7 +76,8 @@ fn call_of(connection: &Connection, side: Side, exchange: Exchange, other: Optio
     Call {
         exchange,
         connection: connection.id,
-        weight: connection.weight,
+        weight,
+        again: false,
         side,
         process: Arc::clone(&connection.process),
         peer: other.map(|end| Arc::clone(&end.process)),
@@ -102,6 +114,7 @@ impl Common {
         out: &mut impl FnMut(Call),
     ) {
         while let Some(exchange) = connection.poll() {
+            let weight = connection.weight_of(&exchange);
             if !wanted(&exchange) {
                 continue;
             }
@@ -137,7 +150,9 @@ impl Common {
                 }
                 _ => {}
             }
-            let call = call_of(connection, side, exchange, other);
+            let call = call_of(connection, side, exchange, weight, other);
+            self.counters.exchanges_rested += u64::from(weight.saturating_sub(connection.weight));
+            self.remember(connection, &call);
             match waits {
                 Some((told, name)) => {
                     let since = self.round;

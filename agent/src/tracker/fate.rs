@@ -57,6 +57,8 @@ fates! {
     OtherEnd LeftOut "other_end",
     /// The process was over its budget, and less of it is captured.
     Lowered LeftOut "lowered",
+    /// Exchanges like many before them: one that was read stands for them.
+    Rested LeftOut "rested",
     /// Another protocol: after an upgrade, in a tunnel, or never HTTP.
     OtherProtocol LeftOut "other_protocol",
     /// Received and never read by the process.

@@ -17,7 +17,9 @@ mod leftover;
 mod lowering;
 mod memory;
 mod order;
+mod passing;
 mod reconcile;
+mod rest;
 mod silence;
 mod standing;
 mod stream;
@@ -30,7 +32,7 @@ use agent_common::{Role, chunk_flags};
 use foldhash::{HashMap, HashMapExt, HashSet, HashSetExt};
 use policy::FilterPolicy;
 
-use self::connection::{Connection, Taken};
+use self::connection::Connection;
 pub use self::counters::Counters;
 pub use self::coverage::{OTHERS, WORKLOADS_MAX};
 pub use self::delivery::Call;
@@ -41,6 +43,7 @@ use self::judge::Judge;
 use self::leftover::{AGAIN, Leftover};
 pub use self::memory::PARSER_BYTES_MAX;
 pub use self::order::Order;
+use self::passing::Taken;
 use self::silence::JOINED_ENOUGH;
 pub use self::standing::RECONCILE_S;
 use self::stream::Segment;
@@ -66,6 +69,8 @@ pub struct Limits {
     pub parser_bytes: usize,
     /// How often the source is asked where a connection stands that goes on, nanoseconds.
     pub reconcile_ns: u64,
+    /// Whether connections may be told to rest: what their latest exchanges were like is remembered for that.
+    pub rests: bool,
 }
 
 /// See the module's description.
@@ -113,7 +118,10 @@ impl Tracker {
             checked_ns: 0,
             asked_ns: 0,
             to_ask: Vec::new(),
-            common: Common::default(),
+            common: Common {
+                rests: limits.rests,
+                ..Common::default()
+            },
         }
     }
 
@@ -134,7 +142,7 @@ impl Tracker {
             Event::Chunk(chunk) => self.chunk(chunk, attribution, out),
             Event::Open(open) => self.open(open, attribution, out),
             Event::Close(close) => self.close(*close, out),
-            Event::Report(report) => self.report(report),
+            Event::Report(report) => self.report(report, out),
             Event::Exec(facts) => {
                 let known = attribution.exec(facts);
                 self.exec(facts.hint.pid, known);
@@ -234,6 +242,8 @@ impl Tracker {
             turn_start: chunk.flags & chunk_flags::TURN_START != 0,
             on_purpose: chunk.flags & chunk_flags::FAULT == 0,
             missing: Fate::of_missing(chunk.reason, chunk.flags),
+            stands_for: chunk.stands_for,
+            behind_rest: false,
             data: chunk.data,
         };
         let taken = connection.take(
@@ -295,19 +305,26 @@ impl Tracker {
                 sequence: skip.sequence,
             });
         }
+        let id = connection.id;
         if let Some(close) = connection.closing
             && close.unread == 0
             && connection.is_complete(&close)
         {
             self.finish(&close, out);
-        } else if connection.joined >= JOINED_ENOUGH {
-            let id = connection.id;
+            return;
+        }
+        let (rests, joined) = (connection.rest.is_some(), connection.joined);
+        if rests {
+            self.keep_rest(id);
+        }
+        if joined >= JOINED_ENOUGH {
             self.silence(id);
         }
     }
 
     fn close(&mut self, close: Close, out: &mut impl FnMut(Call)) {
         let Some(connection) = self.connections.get_mut(&close.connection) else {
+            self.common.counters.exchanges_rested_unknown += u64::from(close.rested);
             return;
         };
         if connection.is_complete(&close) {
@@ -328,6 +345,7 @@ impl Tracker {
         common.counters.connections_closed += 1;
         connection.finish(close, &mut common.ledger);
         common.deliver(&mut connection, out);
+        common.tell_all_rested(&mut connection, close.rested, out);
         connection.release(&mut common.ledger);
         common
             .ends
@@ -381,8 +399,8 @@ impl Tracker {
                 self.asleep.push_back(connection.id);
                 continue;
             }
-            // Of a silent end nothing is heard because nothing is asked for.
-            common.counters.connections_idle += u64::from(!connection.is_silent());
+            // Of a silent end nothing is heard because nothing is asked for, and little of one that rests.
+            common.counters.connections_idle += u64::from(!connection.is_silent() && !connection.rests());
             connection.abandon(now_ns, &mut common.ledger);
             common.deliver(connection, out);
             connection.sleep(&mut common.ledger);
@@ -404,6 +422,7 @@ impl Tracker {
         let common = &mut self.common;
         connection.abandon(now_ns, &mut common.ledger);
         common.deliver(&mut connection, out);
+        common.tell_all_rested(&mut connection, 0, out);
         connection.release(&mut common.ledger);
         common.ends.close(&connection.tuple, connection.netns, id, now_ns);
     }

@@ -29,6 +29,15 @@ pub enum Order {
         /// First byte to capture again.
         sequence: u32,
     },
+    /// Capture one exchange of a connection in so many from now on, by chance, and nothing of the others; 0 or 1: all again.
+    Rest {
+        /// Connection.
+        connection: u64,
+        /// Which way requests go.
+        way: Way,
+        /// One in so many.
+        every: u32,
+    },
     /// Say where a connection stands.
     Report {
         /// Connection.

@@ -26,6 +26,9 @@ struct Account {
     lost: u32,
     /// Of that, what no open byte was found for yet.
     lost_unplaced: u64,
+    /// The same of what went by while the connection rested.
+    rested: u64,
+    rested_unplaced: u64,
     /// Place that the kernel told when it was last asked.
     told: u64,
     /// A place, and the socket's own count of bytes there.
@@ -43,6 +46,8 @@ struct Said {
     moved: u64,
     /// Bytes that found the ring buffer full.
     lost: u32,
+    /// Bytes that went by while the connection rested.
+    rested: u64,
 }
 
 impl Account {
@@ -89,8 +94,15 @@ impl Account {
         self.lost = said.lost;
         let lost = self.open.min(self.lost_unplaced);
         self.lost_unplaced -= lost;
+        self.open -= lost;
         out.add(Fate::RingFull, lost);
-        out.add(Fate::Unseen, std::mem::take(&mut self.open) - lost);
+        self.rested_unplaced += said.rested.saturating_sub(self.rested);
+        self.rested = self.rested.max(said.rested);
+        let rested = self.open.min(self.rested_unplaced);
+        self.rested_unplaced -= rested;
+        self.open -= rested;
+        out.add(Fate::Rested, rested);
+        out.add(Fate::Unseen, std::mem::take(&mut self.open));
     }
 }
 
@@ -105,6 +117,8 @@ pub struct Entry {
     pub length: u32,
     /// Fate of those not captured.
     pub missing: Fate,
+    /// What is missing before it went by while the connection rested: it lies ahead, however far.
+    pub behind_rest: bool,
 }
 
 /// See the module's description.
@@ -153,7 +167,12 @@ impl Books {
     fn enter(&mut self, way: Way, entry: &Entry, skipped: Option<u32>, out: &mut Row<'_>) -> u64 {
         let account = self.account(way);
         account.base.get_or_insert(entry.sequence);
-        let Some(begin) = account.place_near(entry.sequence, account.place) else {
+        let near = if entry.behind_rest {
+            account.place.saturating_add(1 << 31)
+        } else {
+            account.place
+        };
+        let Some(begin) = account.place_near(entry.sequence, near) else {
             return 0;
         };
         if let Some(skipped) = skipped.and_then(|skipped| account.place_near(skipped, account.place)) {
@@ -200,7 +219,14 @@ impl Books {
     pub fn reconcile(&mut self, close: &Close, skipped: [Option<u32>; 2], last: bool, out: &mut Row<'_>) {
         let unread = [close.unread, 0];
         let parts = close.end.into_iter().zip(close.moved).zip(close.lost);
-        let said = parts.map(|((end, moved), lost)| Said { end, moved, lost });
+        let said = parts
+            .zip(close.rested_bytes)
+            .map(|(((end, moved), lost), rested)| Said {
+                end,
+                moved,
+                lost,
+                rested,
+            });
         for (((account, said), skipped), unread) in
             self.accounts.iter_mut().zip(said).zip(skipped).zip(unread)
         {

@@ -5,6 +5,7 @@ use agent_common::Direction as Way;
 
 use super::Tracker;
 use super::connection::{Connection, Ledger};
+use super::delivery::Call;
 use super::fate::Fate;
 use super::order::Order;
 use super::reconcile::Entry;
@@ -22,6 +23,7 @@ fn entry(sequence: u32, segment: &Segment<&[u8]>) -> Entry {
         captured: segment.data.len(),
         length: segment.length,
         missing: segment.missing,
+        behind_rest: segment.behind_rest,
     }
 }
 
@@ -76,10 +78,15 @@ impl Connection {
 
 impl Tracker {
     /// The kernel says where a connection stands that goes on.
-    pub(super) fn report(&mut self, report: &Close) {
-        if let Some(connection) = self.connections.get_mut(&report.connection) {
-            self.common.counters.reports += 1;
-            connection.reconcile(report, false, &mut self.common.ledger);
+    pub(super) fn report(&mut self, report: &Close, out: &mut impl FnMut(Call)) {
+        let common = &mut self.common;
+        match self.connections.get_mut(&report.connection) {
+            Some(connection) => {
+                common.counters.reports += 1;
+                connection.reconcile(report, false, &mut common.ledger);
+                common.tell_rested(connection, report.rested, out);
+            }
+            None => common.counters.exchanges_rested_unknown += u64::from(report.rested),
         }
     }
 
@@ -104,7 +111,7 @@ impl Tracker {
             connection.asked_ns = now_ns;
             self.common.orders.push(Order::Report {
                 connection: id,
-                way: connection.last_way,
+                way: connection.way_to_ask(),
             });
         }
     }

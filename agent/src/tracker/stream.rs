@@ -29,6 +29,10 @@ pub struct Segment<D> {
     pub on_purpose: bool,
     /// Fate of what is missing at its end.
     pub missing: Fate,
+    /// Turns that the one that begins with it stands for; 0 where the connection does not rest.
+    pub stands_for: u32,
+    /// What is missing before it went by while the connection rested.
+    pub behind_rest: bool,
     /// The first bytes.
     pub data: D,
 }
@@ -67,6 +71,8 @@ pub struct Stream {
     pub skip_to: u64,
     /// Records that came since although they lie before it.
     pub unskipped: u32,
+    /// The connection rested, and what comes next of this direction is the begin of an answer.
+    pub resumes: bool,
 }
 
 impl Stream {
@@ -81,6 +87,7 @@ impl Stream {
             held_bytes: 0,
             skip_to: 0,
             unskipped: 0,
+            resumes: false,
         }
     }
 
@@ -96,6 +103,23 @@ impl Stream {
         let expected = self.base?.wrapping_add((self.next - self.start) as u32);
         let ahead = sequence.wrapping_sub(expected) as i32;
         self.next.checked_add_signed(i64::from(ahead))
+    }
+
+    /// As [`Self::offset`], of a place less than 2^32 ahead: more than half of that may go by unrecorded.
+    pub fn offset_ahead(&mut self, sequence: u32) -> Option<u64> {
+        self.base.get_or_insert(sequence);
+        self.place_ahead(sequence)
+    }
+
+    /// As [`Self::place`], of a place less than 2^32 ahead.
+    pub fn place_ahead(&self, sequence: u32) -> Option<u64> {
+        let expected = self.sequence(self.next)?;
+        self.next.checked_add(u64::from(sequence.wrapping_sub(expected)))
+    }
+
+    /// Everything up to an offset went by.
+    pub fn pass_to(&mut self, offset: u64) {
+        self.next = self.next.max(offset);
     }
 
     /// Sequence number of a stream offset; `None` before anything was seen.
@@ -130,6 +154,8 @@ impl Stream {
                 turn_start: segment.turn_start,
                 on_purpose: segment.on_purpose,
                 missing: segment.missing,
+                stands_for: segment.stands_for,
+                behind_rest: segment.behind_rest,
             },
             since: round,
         };
@@ -187,6 +213,8 @@ mod tests {
             turn_start: false,
             on_purpose: false,
             missing: Fate::Unseen,
+            stands_for: 0,
+            behind_rest: false,
             data,
         }
     }

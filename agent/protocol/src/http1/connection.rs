@@ -44,6 +44,10 @@ pub struct Connection {
     pub(super) behind: Option<Box<Behind>>,
     /// Whether any message was read.
     pub(super) spoke_http: bool,
+    /// Each turn so far was one message, as far as it was seen, and none was to change what the connection speaks.
+    pub(super) alternates: bool,
+    /// The request direction was resumed, the response direction not yet.
+    pub(super) resuming: bool,
 }
 
 impl Connection {
@@ -61,6 +65,8 @@ impl Connection {
             proxy: None,
             behind: None,
             spoke_http: false,
+            alternates: true,
+            resuming: false,
         }
     }
 

@@ -27,6 +27,9 @@ pub(super) enum Step {
 
 impl Connection {
     pub(super) fn pass(&mut self, direction: Direction, until: u64, time: Nanos) {
+        if direction == Direction::Response {
+            self.answer_unresumed(until);
+        }
         let reader = self.reader(direction);
         let next = *reader.next.get_or_insert(until);
         if until > next {
@@ -52,6 +55,9 @@ impl Connection {
         boundary: Boundary,
         held: Option<&Bytes>,
     ) {
+        if direction == Direction::Response {
+            self.answer_unresumed(offset);
+        }
         let reader = self.reader(direction);
         let next = *reader.next.get_or_insert(offset);
         let repeated = usize::try_from(next.saturating_sub(offset)).unwrap_or(usize::MAX);
@@ -68,6 +74,7 @@ impl Connection {
         if boundary == Boundary::TurnStart && repeated == 0 {
             let reader = self.reader(direction);
             reader.turn = true;
+            let inside = matches!(reader.state, State::Head(_) | State::Body(_));
             // No head goes on in another turn: what looked like the begin of one was none.
             reader.drop_tentative();
             if direction == Direction::Request
@@ -75,6 +82,7 @@ impl Connection {
             {
                 call.turn_inside.get_or_insert(time);
             }
+            self.alternates &= !(inside && offset == next);
         }
         let mut taken = 0;
         while self.hint.is_none()
@@ -168,6 +176,7 @@ impl Connection {
         if matches!(self.reader(direction).state, State::Over) {
             return;
         }
+        self.end_unresumed(direction, final_offset);
         if let (Some(next), Some(end)) = (self.reader(direction).next, final_offset)
             && end > next
         {

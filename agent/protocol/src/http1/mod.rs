@@ -17,6 +17,7 @@ mod proxy;
 mod reader;
 mod request;
 mod response;
+mod resume;
 mod resync;
 #[cfg(test)]
 pub(crate) mod tests;

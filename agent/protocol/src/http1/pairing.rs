@@ -98,6 +98,42 @@ impl Pairing {
         self.entries.len() + self.kept_back.len()
     }
 
+    /// Whether all requests are answered, and nothing speaks against counting the next ones.
+    pub(super) fn is_idle(&self) -> bool {
+        self.entries.is_empty() && self.kept_back.is_empty() && self.is_certain()
+    }
+
+    /// Whether it is known what belongs together.
+    pub(super) fn is_certain(&self) -> bool {
+        self.out_of_step.is_none() && self.unconfirmed.is_none() && !self.late
+    }
+
+    /// Whether a request has no complete answer that is certain.
+    pub(super) fn waits(&self) -> bool {
+        !self.kept_back.is_empty() || self.entries.iter().any(|entry| matches!(entry, Entry::Call(_)))
+    }
+
+    /// Knows nothing but what is [over](Self::end), and how many requests there were.
+    pub(super) fn begin_anew(&mut self) {
+        let ready = std::mem::take(&mut self.ready);
+        *self = Self {
+            requests: self.requests,
+            ready,
+            ..Self::new(false, self.limit)
+        };
+    }
+
+    /// The request that waits for its answer will not get it: nobody can tell which bytes are that.
+    pub(super) fn give_up_answer(&mut self, counters: &mut Counters) {
+        if let Some(call) = self.front()
+            && call.answer == Answer::Waiting
+        {
+            call.answer = Answer::Lost;
+            call.exchange.flags.insert(Flags::GAP);
+        }
+        self.settle(counters);
+    }
+
     /// Index of the next request.
     pub(super) fn next_index(&mut self) -> u64 {
         self.requests += 1;

@@ -198,6 +198,7 @@ impl Connection {
             application: Application::default(),
             flags: Flags::default(),
         };
+        self.alternates &= begin.turn && !switching;
         self.pairing
             .push(exchange, asked, begin.turn, switching, &mut self.counters);
         match body {

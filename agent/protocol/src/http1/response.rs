@@ -133,6 +133,7 @@ impl Connection {
             return;
         };
         if interim {
+            self.alternates = false;
             call.interim += 1;
             call.interim_first_byte.get_or_insert(begin.time);
             return;

@@ -335,6 +335,7 @@ proptest! {
                     captured: usize::from(captured),
                     length: u32::from(length),
                     missing: Fate::OpaqueCall,
+                    behind_rest: false,
                 }
             };
             match step {

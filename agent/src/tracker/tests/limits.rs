@@ -1,6 +1,7 @@
 //! Every bound, at the bound.
 
-use super::connection::{HELD_BYTES_MAX, UNORIENTED_MAX};
+use super::connection::UNORIENTED_MAX;
+use super::passing::HELD_BYTES_MAX;
 use super::stream::HELD_MAX;
 use super::*;
 

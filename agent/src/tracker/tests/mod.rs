@@ -129,6 +129,7 @@ impl Socket {
             flags: flags | if turn { chunk_flags::TURN_START } else { 0 },
             reason: None,
             pid: self.pid,
+            stands_for: 0,
             offset,
             length: length as u32,
             data: &[],
@@ -263,6 +264,7 @@ impl Desk {
             http: protocol::Limits::default(),
             parser_bytes: PARSER_BYTES_MAX,
             reconcile_ns: RECONCILE_S * 1_000_000_000,
+            rests: true,
         };
         let nowhere = Options {
             proc_root: "/nowhere".into(),

@@ -1,6 +1,6 @@
 //! What the source is told.
 
-use super::connection::SKIP_AGAIN;
+use super::passing::SKIP_AGAIN;
 use super::*;
 
 const BODY: usize = 1 << 20;

@@ -83,6 +83,7 @@ impl Flow {
             flags: flags | turn,
             reason: None,
             pid: 0,
+            stands_for: 0,
             offset: piece.place as u32,
             length: piece.length,
             data: piece.data,

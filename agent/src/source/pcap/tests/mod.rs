@@ -120,6 +120,7 @@ pub fn read_with(files: &[&[u8]], limits: Limits) -> Read {
         parser_bytes: tracker::PARSER_BYTES_MAX,
         // Nobody could say more than the packets do.
         reconcile_ns: u64::MAX,
+        rests: false,
     };
     let mut tracker = Tracker::new(limits, FilterPolicy::default());
     let mut attribution = Attribution::new(nowhere);
