@@ -118,4 +118,18 @@ impl Agent {
     pub fn doctor(&self) -> serde_json::Value {
         serde_json::from_slice(&self.run(&["doctor", "--output", "json"]).stdout).unwrap()
     }
+
+    /// Ids of its programs, as it tells them.
+    ///
+    /// # Panics
+    /// It does not answer.
+    #[must_use]
+    pub fn programs(&self) -> Vec<u32> {
+        let report = self.doctor();
+        let programs = report["agent"]["programs"].as_array().unwrap();
+        programs
+            .iter()
+            .map(|program| u32::try_from(program["id"].as_u64().unwrap()).unwrap())
+            .collect()
+    }
 }

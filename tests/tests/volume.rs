@@ -1,4 +1,4 @@
-//! Nothing is lost without being counted: volume, overload, and joining connections that are busy already.
+//! Nothing is lost without being counted: volume, and joining connections that are busy already.
 
 #![allow(
     clippy::unwrap_used,
@@ -7,24 +7,20 @@
     reason = "a panic is how a test fails"
 )]
 
-use std::cell::Cell;
 use std::collections::HashSet;
 
-use tests::http;
 use tests::load::Load;
 use tests::servers::{Server, load_server};
-use tests::{AgentOptions, Node, NodeOptions, can_capture, only, until};
+use tests::{AgentOptions, Node, NodeOptions, can_capture, only};
 
 const CONNECTIONS: usize = 200;
 
 /// Takes a whole burst: the agent under test may be a debug build on busy processors. What a ring buffer that is too small does, the
-/// test of overload shows.
+/// tests of losses show.
 const RING_BYTES: u32 = 256 << 20;
 
 /// Whatever else goes on on this machine is left out: the two programs of the test alone are captured, each for its end.
 const BOTH_ENDS: &[&str] = &["*/loadserver", "*/volume-*"];
-/// What the serving end did not hear is lost, whatever the client's end could have told.
-const SERVING_END: &[&str] = &["*/loadserver"];
 
 fn server(node: &Node) -> Server {
     load_server(env!("CARGO_BIN_EXE_loadserver"), node.directory())
@@ -87,86 +83,10 @@ fn the_fallback_provider_loses_nothing_either() {
     every_request_is_a_row("syscall-exit", 50);
 }
 
-/// A ring buffer far too small: what is not stored is counted, and afterwards every connection is understood again.
 #[test]
-fn overload_is_counted_exactly_and_every_connection_recovers() {
-    if !can_capture() {
-        return;
-    }
-    let mut node = Node::start(&NodeOptions {
-        agent: AgentOptions {
-            ring_bytes: 64 << 10,
-            drain_ms: 50,
-            ..AgentOptions::default()
-        },
-        policy: only(SERVING_END),
-    });
-    let server = server(&node);
-    let port = server.address.port();
-    let load = Load::connect(server.address, CONNECTIONS);
-    let (first, end) = load.run(50, "/api/items");
-    let probes = Cell::new(0);
-    let until_drained = || {
-        let seen = node.api().all("calls?path=/api/search").len();
-        until("the ring buffer has room", || {
-            probes.set(probes.get() + 1);
-            http::get(server.address, "/api/search").unwrap();
-            (node.api().all("calls?path=/api/search").len() > seen).then_some(())
-        });
-    };
-    until_drained();
-    // So few at a time that the ring buffer takes them. After a loss a pair is believed once what follows shows that nothing is
-    // missing between: the next requests, or the end of the connection.
-    let mut number = 0;
-    let marked = load.one_by_one(&["/api/orders", "/api/users"], || {
-        number += 1;
-        if number % 10 == 0 {
-            until_drained();
-        }
-    });
-    drop(load);
-    node.until_path(port, "/api/orders", CONNECTIONS as u64);
-    node.stop_agent();
-
-    let calls = node.api().calls(port);
-    let stored = |path: &str| -> Vec<u64> {
-        let calls = calls.iter().filter(|call| call.path == path);
-        calls
-            .map(|call| {
-                call.response_header("x-seq")
-                    .map_or(0, |sequence| sequence.parse().unwrap())
-            })
-            .collect()
-    };
-    let recovered: HashSet<u64> = stored("/api/orders").into_iter().collect();
-    // Each connection used two numbers, this path the first of them.
-    assert_eq!(recovered, (marked.0..marked.1).step_by(2).collect());
-
-    let burst = stored("/api/items");
-    let named: HashSet<u64> = burst.iter().copied().filter(|sequence| *sequence > 0).collect();
-    assert!(
-        named.is_subset(&(first..end).collect()),
-        "exchanges that never were"
-    );
-    assert_eq!(
-        named.len(),
-        burst.iter().filter(|sequence| **sequence > 0).count(),
-        "one twice"
-    );
-    let drops = node.api().drops();
-    let dropped = |stage: &str, reason: &str| {
-        let found = drops.iter().find(|(s, r, _)| s == stage && r == reason);
-        found.map_or(0, |(_, _, events)| *events)
-    };
-    let lost = dropped("kernel", "lost_requests_in");
-    let sent = marked.1 - first + probes.get();
-    println!(
-        "sent {sent}, stored {}, {} of the burst; counted as lost {lost}; {drops:?}",
-        calls.len(),
-        burst.len()
-    );
-    assert!(lost > 0, "no overload");
-    assert_eq!(calls.len() as u64 + lost, sent);
+fn the_last_resort_loses_nothing_either() {
+    tests::mount_tracefs();
+    every_request_is_a_row("syscall-enter-exit", 50);
 }
 
 /// The agent comes when all connections are busy.

@@ -47,6 +47,8 @@ counters! {
     exchanges_joined,
     /// Exchanges recorded at the client's end although the server's end is on this node too: there they were not heard.
     exchanges_unheard,
+    /// Those of them that the server's end understood later: the record is the client's.
+    exchanges_late,
     /// Connections of which the client's end is no longer captured, because the server's end is on this node and gives the exchanges.
     connections_silenced,
     /// Records of such ends that were on their way.

@@ -133,7 +133,7 @@ impl Common {
             match (side, other, &connection.told) {
                 // Also where no client's end is known: it may be reported later.
                 (Side::Server, _, Some(told)) if name.is_some_and(|name| !told.server_tells(name)) => {
-                    self.counters.exchanges_joined += 1;
+                    self.counters.exchanges_late += 1;
                     continue;
                 }
                 (Side::Client, Some(server), own) if server.side == Side::Server => {

@@ -71,7 +71,7 @@ pub fn blocked_receives(_: &Node) -> Evidence {
     Evidence {
         port: address.port(),
         sent,
-        client: "providers",
+        clients: &["providers"],
         server: "providers",
         losses: Losses::None,
         _process: None,

@@ -16,11 +16,11 @@ const KEPT: u64 = 20;
 /// Runs of a client that makes one request each.
 const RUNS: u64 = 8;
 
-fn evidence(server: Server, client: &'static str, sent: Vec<Sent>) -> Evidence {
+fn evidence(server: Server, clients: &'static [&'static str], sent: Vec<Sent>) -> Evidence {
     Evidence {
         port: server.address.port(),
         sent,
-        client,
+        clients,
         server: server.workload,
         losses: Losses::None,
         _process: Some(server),
@@ -54,7 +54,7 @@ pub fn keep_alive(node: &Node) -> Evidence {
         assert_eq!(response.status, 200);
         sent.push(Sent::counted(&request, Some(sequence), &response));
     }
-    evidence(server, "providers", sent)
+    evidence(server, &["providers"], sent)
 }
 
 /// busybox's client, a process and a connection for each request.
@@ -71,7 +71,16 @@ pub fn wget(node: &Node) -> Evidence {
         assert!(status.success(), "wget: {status}");
         sent.push(Sent::plain(method, Some(sequence)));
     }
-    evidence(server, "busybox", sent)
+    evidence(server, &["busybox"], sent)
+}
+
+/// A request by curl, with a number that the server repeats.
+pub fn curl(address: SocketAddr, sequence: u64) -> Command {
+    let mut curl = Command::new("curl");
+    curl.args(["--silent", "--show-error", "--fail", "-o", "/dev/null", "-H"])
+        .arg(format!("x-seq: {sequence}"))
+        .arg(format!("http://{address}/api/items"));
+    curl
 }
 
 /// A request by a process of its own, with a number that the server repeats.
@@ -109,7 +118,7 @@ pub fn httpd(node: &Node) -> Evidence {
         assert_eq!(response.body.len(), 35_000);
         sent.push(Sent::counted(&request, None, &response));
     }
-    evidence(server, "providers", sent)
+    evidence(server, &["providers"], sent)
 }
 
 /// curl on one connection, nginx with its workers and `sendfile`.
@@ -137,5 +146,5 @@ pub fn curl_nginx(node: &Node) -> Evidence {
     }
     let status = curl.status().unwrap();
     assert!(status.success(), "curl: {status}");
-    evidence(server, "curl", sent)
+    evidence(server, &["curl"], sent)
 }

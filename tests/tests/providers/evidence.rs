@@ -7,7 +7,7 @@ use std::time::Duration;
 use tests::api::Call;
 use tests::http::Response;
 use tests::servers::Server;
-use tests::{Node, until_within};
+use tests::{Metrics, Node, until_within};
 
 /// Longest wait for one more call to be stored.
 const GROWTH: Duration = Duration::from_secs(10);
@@ -54,8 +54,8 @@ impl Sent {
 pub struct Evidence {
     pub port: u16,
     pub sent: Vec<Sent>,
-    /// Part of the client's name.
-    pub client: &'static str,
+    /// Parts of the clients' names: they took turns by the requests' numbers.
+    pub clients: &'static [&'static str],
     /// Part of the server's name.
     pub server: &'static str,
     /// In a burst the agent may lose what it counts as lost.
@@ -136,11 +136,11 @@ impl Evidence {
                 ..
             } = call;
             let client_is_known = !client_workload.is_empty();
-            let right = !client_is_known || client_workload.contains(self.client);
+            let client = self.client_of(call);
+            let right = !client_is_known || client_workload.contains(client);
             assert!(
                 right && server_workload.contains(self.server),
-                "not by {} to {}: {row}",
-                self.client,
+                "not by {client} to {}: {row}",
                 self.server
             );
             client_is_known
@@ -153,6 +153,15 @@ impl Evidence {
             calls.len(),
             self.sent.len()
         )
+    }
+
+    /// Part of the name of the client that sent this.
+    fn client_of(&self, call: &Call) -> &'static str {
+        let number: usize = call
+            .response_header("x-seq")
+            .and_then(|number| number.parse().ok())
+            .unwrap_or(0);
+        self.clients[number % self.clients.len()]
     }
 
     /// A stored call in terms of what is known of what was sent.
@@ -182,15 +191,45 @@ pub struct Stored {
     calls: Vec<Call>,
     /// Events that the agent reported as lost.
     lost: u64,
+    /// Requests among the records for which there was no room, at the servers' ends.
+    lost_requests: u64,
+    /// Calls that servers' ends understood after the clients' ends had told them.
+    late: u64,
 }
 
 impl Stored {
-    /// Asks the collector once: where it is emulated, that takes seconds.
-    pub fn read(node: &Node) -> Self {
+    /// Asks the collector once: where it is emulated, that takes seconds. What the agent counted is told by its last two states.
+    pub fn read(node: &Node, [before, after]: [&Metrics; 2]) -> Self {
+        let since = |stage: &str, what: &str| after.event(stage, what) - before.event(stage, what);
         Self {
             calls: node.api().all_calls(),
             lost: node.api().drops().iter().map(|(_, _, events)| events).sum(),
+            lost_requests: since("kernel", "lost_requests_in"),
+            late: since("tracker", "exchanges_late"),
         }
+    }
+
+    /// Figures of all checks together: what was sent is what servers' ends told, what is counted as lost there, and what clients' ends
+    /// told before.
+    ///
+    /// # Panics
+    /// It is not.
+    pub fn balance<'a>(&self, sent: impl Iterator<Item = &'a Evidence>) -> String {
+        let (mut count, mut ports) = (0, Vec::new());
+        for evidence in sent {
+            count += evidence.sent.len() as u64;
+            ports.push(evidence.port);
+        }
+        let of_servers = |call: &&Call| call.side == "server" && ports.contains(&call.server.port());
+        let stored = self.calls.iter().filter(of_servers).count() as u64;
+        let Self {
+            lost_requests, late, ..
+        } = self;
+        let figures = format!(
+            "sent {count}, told by servers' ends {stored}, lost {lost_requests}, told by clients' ends {late}"
+        );
+        assert_eq!(stored + lost_requests + late, count, "{figures}");
+        figures
     }
 
     fn of(&self, port: u16) -> Vec<&Call> {

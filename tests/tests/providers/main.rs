@@ -15,6 +15,8 @@
 
 mod blocked;
 mod browse;
+mod connections;
+mod cost;
 mod evidence;
 mod processes;
 
@@ -45,6 +47,8 @@ const CHECKS: &[Check] = &[
     ("curl-nginx", browse::curl_nginx),
     ("blocked-receives", blocked::blocked_receives),
     ("short-lived-processes", processes::short_lived),
+    ("connections", connections::open_at_once),
+    ("same-pid", processes::same_pid),
 ];
 
 /// The names of what a failed check said.
@@ -124,6 +128,10 @@ fn status(node: &Node) -> Status {
 /// is seen as well.
 fn drive(provider: &str, mut node: Node) -> Failures {
     let mut sent: Vec<(&str, f64, Result<Evidence, String>)> = Vec::new();
+    let started = Instant::now();
+    let measured = catch(|| cost::measure(&node));
+    let seconds = started.elapsed().as_secs_f64();
+    let before = node.agent.metrics();
     for (check, traffic) in CHECKS {
         let started = Instant::now();
         let evidence = catch(|| {
@@ -134,34 +142,36 @@ fn drive(provider: &str, mut node: Node) -> Failures {
         sent.push((check, started.elapsed().as_secs_f64(), evidence));
     }
     let stopped = catch(|| {
-        println!("{provider}: counted: {}", node.agent.metrics().nonzero_events());
+        let after = node.agent.metrics();
+        println!("{provider}: counted: {}", after.nonzero_events());
         node.stop_agent();
-        Stored::read(&node)
+        Stored::read(&node, [&before, &after])
     });
     let mut failures = Failures::new();
-    let stored = match stopped {
-        Ok(stored) => Some(stored),
-        Err(reason) => {
-            failures.push(format!("{provider}: stop: {reason}"));
-            None
-        }
-    };
-    for (check, seconds, evidence) in sent {
-        let judged = evidence.and_then(|evidence| {
-            let stored = stored.as_ref().ok_or("the agent did not end in order")?;
-            catch(|| evidence.judge(stored))
+    let mut conclude = |check: &str, seconds: f64, judged: Result<String, String>| {
+        let ok = judged.is_ok();
+        let detail = judged.unwrap_or_else(|reason| {
+            failures.push(format!("{provider}: {check}: {reason}"));
+            reason
         });
-        let (ok, detail) = match judged {
-            Ok(figures) => (true, figures),
-            Err(reason) => {
-                failures.push(format!("{provider}: {check}: {reason}"));
-                (false, reason)
-            }
-        };
         let line =
             json!({"provider": provider, "check": check, "ok": ok, "seconds": seconds, "detail": detail});
         println!("{line}");
+    };
+    conclude("cost", seconds, measured);
+    let stored = match stopped {
+        Ok(stored) => stored,
+        Err(reason) => {
+            conclude("stop", 0.0, Err(reason));
+            return failures;
+        }
+    };
+    let books = catch(|| stored.balance(sent.iter().filter_map(|(_, _, evidence)| evidence.as_ref().ok())));
+    for (check, seconds, evidence) in sent {
+        let judged = evidence.and_then(|evidence| catch(|| evidence.judge(&stored)));
+        conclude(check, seconds, judged);
     }
+    conclude("books", 0.0, books);
     failures
 }
 

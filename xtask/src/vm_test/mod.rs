@@ -262,15 +262,16 @@ impl Built {
         let suite = executable(&command::output(&mut cargo)?, results::PROVIDERS)
             .context("cargo built no live tests of the providers")?;
         let binaries = workspace.target.join(Profile::Debug.directory());
-        let [agent, collector, server, ways, judge] = [
+        let [agent, collector, server, same_pid, ways, judge] = [
             "eastwatch-agent",
             "eastwatch-collector",
             "loadserver",
+            "same-pid",
             "ways",
             "ways-judge",
         ]
         .map(|name| binaries.join(name));
-        let programs = [&agent, &collector, &server, &ways, &judge, &suite].map(Clone::clone);
+        let programs = [&agent, &collector, &server, &same_pid, &ways, &judge, &suite].map(Clone::clone);
         let find =
             |name: &str| command::find_program(name).with_context(|| format!("{name} is not installed"));
         Ok(Self {
