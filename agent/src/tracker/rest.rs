@@ -168,6 +168,10 @@ impl Connection {
             let rest = self.rest.get_or_insert_default();
             rest.stand_for(segment.offset, segment.stands_for);
         }
+        if segment.turn_start && !segment.behind_rest {
+            // What comes next is the answer to this request, and not to the one before.
+            self.stream(opposite(way)).resumes = false;
+        }
         if segment.turn_start
             && let Some(rest) = &mut self.rest
         {

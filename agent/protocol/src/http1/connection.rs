@@ -46,8 +46,8 @@ pub struct Connection {
     pub(super) spoke_http: bool,
     /// Each turn so far was one message, as far as it was seen, and none was to change what the connection speaks.
     pub(super) alternates: bool,
-    /// The request direction was resumed, the response direction not yet.
-    pub(super) resuming: bool,
+    /// Where the request direction was resumed; `None` when the response direction was as well.
+    pub(super) resuming: Option<u64>,
 }
 
 impl Connection {
@@ -66,7 +66,7 @@ impl Connection {
             behind: None,
             spoke_http: false,
             alternates: true,
-            resuming: false,
+            resuming: None,
         }
     }
 

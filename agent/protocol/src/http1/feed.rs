@@ -72,6 +72,9 @@ impl Connection {
             self.pairing.requests_seen_until(time);
         }
         if boundary == Boundary::TurnStart && repeated == 0 {
+            if direction == Direction::Request {
+                self.turn_unresumed(offset);
+            }
             let reader = self.reader(direction);
             reader.turn = true;
             let inside = matches!(reader.state, State::Head(_) | State::Body(_));

@@ -25,7 +25,7 @@ impl Connection {
     fn is_between(&self) -> bool {
         let idle = |reader: &Reader| matches!(reader.state, State::Between) && !reader.holds();
         self.hint.is_none()
-            && !self.resuming
+            && self.resuming.is_none()
             && idle(&self.request)
             && idle(&self.response)
             && self.pairing.is_idle()
@@ -42,14 +42,14 @@ impl Connection {
             Direction::Request => {
                 let unfinished = !self.is_between() && self.begin_anew(time);
                 self.request.next = Some(offset);
-                self.resuming = true;
+                self.resuming = Some(offset);
                 !unfinished
             }
             Direction::Response => {
                 // Exchanges were left out, so there are bytes between.
                 let ahead = self.response.next.is_none_or(|next| next < offset);
-                if self.resuming && ahead {
-                    self.resuming = false;
+                if self.resuming.is_some() && ahead {
+                    self.resuming = None;
                     self.response.next = Some(offset);
                 }
                 true
@@ -66,7 +66,7 @@ impl Connection {
         self.counters.resumed_inside += u64::from(unfinished);
         let waits = matches!(self.response.state, State::Waiting(_)) || self.response.holds();
         self.counters.responses_without_request += u64::from(waits);
-        self.resuming = false;
+        self.resuming = None;
         for direction in [Direction::Request, Direction::Response] {
             let reader = self.reader(direction);
             reader.drop_held();
@@ -88,7 +88,7 @@ impl Connection {
     /// Bytes of the response direction come up to or from `offset`, and it was not [resumed](Self::resume): the begin of the answer is
     /// missing, or they are older than its request.
     pub(super) fn answer_unresumed(&mut self, offset: u64) {
-        if !std::mem::take(&mut self.resuming) {
+        if self.resuming.take().is_none() {
             return;
         }
         self.counters.gaps += 1;
@@ -98,9 +98,16 @@ impl Connection {
         self.follow_up();
     }
 
+    /// A turn of requests begins at `offset`. Where the one before was not answered, its answer is lost.
+    pub(super) fn turn_unresumed(&mut self, offset: u64) {
+        if self.resuming.is_some_and(|resumed| resumed < offset) {
+            self.answer_unresumed(0);
+        }
+    }
+
     /// The response direction ends, and it was not [resumed](Self::resume): nobody can tell whether there was an answer.
     pub(super) fn end_unresumed(&mut self, direction: Direction, end: Option<u64>) {
-        if direction == Direction::Response && std::mem::take(&mut self.resuming) && end.is_some() {
+        if direction == Direction::Response && self.resuming.take().is_some() && end.is_some() {
             self.response.next = end;
             self.pairing.lose_step(Loss::Bytes);
         }

@@ -10,6 +10,7 @@ mod lives;
 mod lowering;
 mod memory;
 mod orders;
+mod rests;
 mod silence;
 
 use std::sync::Arc;

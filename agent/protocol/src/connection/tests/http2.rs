@@ -87,7 +87,7 @@ fn for_http2(items: &[Item]) -> Vec<Alone> {
             })),
             Item::Passed(direction, until, time) => Some(Alone::Passed(*direction, *until, *time)),
             Item::Finish(direction, offset) => Some(Alone::Finish(*direction, *offset)),
-            Item::LeftOut(..) => None,
+            Item::LeftOut(..) | Item::Resume(..) => None,
         })
         .collect()
 }

@@ -35,6 +35,9 @@ pub(super) fn deliver(items: &[Item], limits: Limits, start: Start) -> Played {
             }) => connection.segment(*direction, *offset, *time, data, *boundary),
             Item::LeftOut(direction, until) => connection.left_out(*direction, *until),
             Item::Passed(direction, until, time) => connection.passed(*direction, *until, *time),
+            Item::Resume(direction, offset, time) => {
+                connection.resume(*direction, *offset, *time);
+            }
             Item::Finish(direction, offset) => connection.finish(*direction, *offset, 1 << 40),
         }
         exchanges.extend(from_fn(|| connection.poll()));

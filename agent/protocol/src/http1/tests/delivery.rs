@@ -29,7 +29,10 @@ pub(crate) fn split(items: &[Item], lengths: &[usize]) -> Vec<Item> {
 pub(crate) fn direction(item: &Item) -> Direction {
     match item {
         Item::Sent(sent) => sent.direction,
-        Item::LeftOut(direction, _) | Item::Passed(direction, ..) | Item::Finish(direction, _) => *direction,
+        Item::LeftOut(direction, _)
+        | Item::Passed(direction, ..)
+        | Item::Resume(direction, ..)
+        | Item::Finish(direction, _) => *direction,
     }
 }
 

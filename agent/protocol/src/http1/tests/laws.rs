@@ -9,7 +9,7 @@ use super::script::{Item, Played, line, play};
 use crate::{Boundary, Start};
 use crate::{Exchange, Flags, Limits};
 
-fn limits() -> Limits {
+pub(super) fn limits() -> Limits {
     Limits {
         held_bytes: 1 << 20,
         body_bytes: 25,
@@ -18,7 +18,7 @@ fn limits() -> Limits {
 }
 
 /// No exchange is wrong: each is one of the whole conversation's, and the same if it says that it is complete.
-fn check_none_is_wrong(played: &Played, whole: &[Exchange]) -> Result<(), TestCaseError> {
+pub(super) fn check_none_is_wrong(played: &Played, whole: &[Exchange]) -> Result<(), TestCaseError> {
     prop_assert!(played.exchanges.len() <= whole.len());
     for exchange in &played.exchanges {
         let (request, response) = ids(exchange);
@@ -47,7 +47,7 @@ fn check_none_is_wrong(played: &Played, whole: &[Exchange]) -> Result<(), TestCa
     Ok(())
 }
 
-fn whole(conversation: &Conversation) -> Vec<Exchange> {
+pub(super) fn whole(conversation: &Conversation) -> Vec<Exchange> {
     play(&conversation.script.items, limits(), Start::Fresh).exchanges
 }
 

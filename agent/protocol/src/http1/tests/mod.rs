@@ -1,5 +1,5 @@
-//! Tests of the whole engine. `script` builds conversations and plays them, `delivery` varies how they come; `framing`, `losses`
-//! and `observed` hold one rule a case; `conversation` makes random ones, of which `laws` states properties; `hostile` feeds it
+//! Tests of the whole engine. `script` builds conversations and plays them, `delivery` varies how they come; `framing`, `losses`,
+//! `observed` and `resumes` hold one rule a case; `conversation` makes random ones, of which `laws` states properties; `hostile` feeds it
 //! anything.
 
 pub(crate) mod conversation;
@@ -9,4 +9,5 @@ mod hostile;
 mod laws;
 mod losses;
 mod observed;
+mod resumes;
 pub(crate) mod script;

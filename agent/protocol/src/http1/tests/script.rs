@@ -37,6 +37,7 @@ pub(crate) enum Item {
     Sent(Sent),
     LeftOut(Direction, u64),
     Passed(Direction, u64, Nanos),
+    Resume(Direction, u64, Nanos),
     Finish(Direction, Option<u64>),
 }
 
@@ -145,6 +146,9 @@ pub(crate) fn play(items: &[Item], limits: Limits, start: Start) -> Played {
             }
             Item::LeftOut(direction, until) => connection.left_out(*direction, *until),
             Item::Passed(direction, until, time) => connection.passed(*direction, *until, *time),
+            Item::Resume(direction, offset, time) => {
+                connection.resume(*direction, *offset, *time);
+            }
             Item::Finish(direction, offset) => connection.finish(*direction, *offset, 1 << 40),
         }
         exchanges.extend(std::iter::from_fn(|| connection.poll()));
