@@ -1,22 +1,16 @@
 //! Input files: what they are is told by what they hold, not by their names.
 
 use std::fs::File;
-use std::io::{self, BufReader, Read};
+use std::io::{self, Read};
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
-use flate2::read::MultiGzDecoder;
 use thiserror::Error;
 
+use crate::source::file::unpacked;
 use crate::source::pcap;
 
 /// Bytes looked at to tell what a file is.
 const SNIFFED_BYTES: usize = 4096;
-/// Bytes read at a time.
-const BUFFER_BYTES: usize = 256 << 10;
-/// RFC 1952 section 2.3.1.
-const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// What a file is.
@@ -91,47 +85,6 @@ fn judge(begin: &[u8]) -> Result<Format, InputError> {
             let shown = begin.get(..16).unwrap_or(begin);
             Err(InputError::Unknown(shown.escape_ascii().to_string()))
         }
-    }
-}
-
-/// Opens a file to be read from its begin, decompressed. What is read of it, before decompression, is added to `read`.
-///
-/// # Errors
-/// It cannot be opened or read.
-pub fn open(path: &Path, read: Arc<AtomicU64>) -> io::Result<Box<dyn Read>> {
-    unpacked(Counted {
-        file: File::open(path)?,
-        read,
-    })
-}
-
-fn unpacked(file: impl Read + 'static) -> io::Result<Box<dyn Read>> {
-    let mut magic = Vec::with_capacity(GZIP_MAGIC.len());
-    let mut file = BufReader::with_capacity(BUFFER_BYTES, file);
-    file.by_ref()
-        .take(GZIP_MAGIC.len() as u64)
-        .read_to_end(&mut magic)?;
-    let is_gzip = magic == GZIP_MAGIC;
-    let whole = io::Cursor::new(magic).chain(file);
-    Ok(if is_gzip {
-        // It reads small pieces where it is given any.
-        Box::new(MultiGzDecoder::new(BufReader::with_capacity(BUFFER_BYTES, whole)))
-    } else {
-        Box::new(whole)
-    })
-}
-
-/// Counts what is read.
-struct Counted {
-    file: File,
-    read: Arc<AtomicU64>,
-}
-
-impl Read for Counted {
-    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        let count = self.file.read(into)?;
-        self.read.fetch_add(count as u64, Ordering::Relaxed);
-        Ok(count)
     }
 }
 

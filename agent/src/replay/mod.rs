@@ -34,6 +34,7 @@ use self::spill::Key;
 pub use self::spill::RUN_BYTES;
 use crate::attribution::{Attribution, Options as AttributionOptions};
 use crate::pipeline::redaction_drops;
+use crate::source::file;
 use crate::source::har::{self, End};
 use crate::source::pcap;
 use crate::status::{Fate, PipelineDrop, Rows};
@@ -173,7 +174,7 @@ impl Replay<'_> {
     fn archive(&mut self, index: u32, path: &Path) -> Result<()> {
         let limits = http_limits();
         let name = self.file(index).map(|file| file.json.clone()).unwrap_or_default();
-        let reader = match input::open(path, Arc::clone(&self.read)) {
+        let reader = match file::open(path, Arc::clone(&self.read)) {
             Ok(reader) => reader,
             Err(error) => {
                 if let Some(file) = self.file(index) {

@@ -1,6 +1,7 @@
 //! Where bytes come from. The live kernel is one source; every source gives the same [`Event`]s.
 
 pub mod ebpf;
+pub mod file;
 pub mod har;
 pub mod pcap;
 

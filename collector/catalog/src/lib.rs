@@ -51,7 +51,7 @@ pub use method::Method;
 pub use names::Names;
 pub use node::{NodeCatalog, Observation, Recorded};
 pub use openapi::openapi;
-pub use report::{EndpointReport, QuantilesReport, StatusReport, TotalReport, rfc3339};
+pub use report::{Counts, EndpointReport, Quantiles, StatusCounts, rfc3339};
 pub use segment::{LITERAL_BYTES_MAX, LeafId, LeafPath, Segment, SegmentType};
 pub use stats::{Calls, Merge, MinuteCounts, Stats, StatusClass};
 pub use target::path_of_target;

@@ -1,8 +1,8 @@
 //! An endpoint as people and tools are shown it: the objects of the REST API, and of files.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-use crate::{ApiKey, Calls, Endpoint, ExpHistogram, Side, StatusClass};
+use crate::{ApiKey, Calls, Endpoint, ExpHistogram, Side, Stats, StatusClass};
 
 /// Latest time that RFC 3339 can write (9999-12-31T23:59:59.999999Z), epoch microseconds.
 const TIMESTAMP_US_MAX: i64 = 253_402_300_799_999_999;
@@ -25,9 +25,9 @@ pub struct EndpointReport {
     /// Whether it ever answered other than 4xx.
     pub confirmed: bool,
     /// Since it was first seen.
-    pub total: TotalReport,
+    pub total: Counts,
     /// Latency, microseconds.
-    pub latency_us: QuantilesReport,
+    pub latency_us: Quantiles,
     /// Estimated number of distinct clients.
     pub clients: u64,
     /// First call.
@@ -36,15 +36,16 @@ pub struct EndpointReport {
     pub last_seen: String,
 }
 
-/// Counts of calls.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-pub struct TotalReport {
+/// Counts of calls in some span of time. Exact under any call budget.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct Counts {
     /// Calls.
     pub calls: u64,
     /// Calls answered with 5xx.
     pub errors: u64,
     /// Calls by class of their status.
-    pub status: StatusReport,
+    pub status: StatusCounts,
     /// Sum of the latencies that are known, microseconds.
     pub duration_us_sum: u64,
     /// Sum of request sizes, bytes.
@@ -54,8 +55,9 @@ pub struct TotalReport {
 }
 
 /// Calls by class of their status.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-pub struct StatusReport {
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct StatusCounts {
     /// 100 to 199.
     #[serde(rename = "1xx")]
     pub informational: u64,
@@ -75,7 +77,22 @@ pub struct StatusReport {
     pub none: u64,
 }
 
-impl StatusReport {
+impl Counts {
+    /// Of all calls that were counted.
+    #[must_use]
+    pub fn new(stats: &Stats) -> Self {
+        Self {
+            calls: stats.calls.total(),
+            errors: stats.calls.get(StatusClass::ServerError),
+            status: StatusCounts::new(&stats.calls),
+            duration_us_sum: stats.latency_us.sum(),
+            request_bytes: stats.request_bytes.sum(),
+            response_bytes: stats.response_bytes.sum(),
+        }
+    }
+}
+
+impl StatusCounts {
     /// Of counted calls.
     #[must_use]
     pub fn new(calls: &Calls) -> Self {
@@ -91,8 +108,9 @@ impl StatusReport {
 }
 
 /// Estimated quantiles of a distribution; all 0 when nothing was measured.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-pub struct QuantilesReport {
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct Quantiles {
     /// Median.
     pub p50: u64,
     /// 95th percentile.
@@ -101,7 +119,7 @@ pub struct QuantilesReport {
     pub p99: u64,
 }
 
-impl QuantilesReport {
+impl Quantiles {
     /// Of a distribution.
     #[must_use]
     pub fn new(of: &ExpHistogram) -> Self {
@@ -130,15 +148,8 @@ impl EndpointReport {
             method: endpoint.method.as_str(),
             path: endpoint.template.clone(),
             confirmed: endpoint.confirmed,
-            total: TotalReport {
-                calls: stats.calls.total(),
-                errors: stats.calls.get(StatusClass::ServerError),
-                status: StatusReport::new(&stats.calls),
-                duration_us_sum: stats.latency_us.sum(),
-                request_bytes: stats.request_bytes.sum(),
-                response_bytes: stats.response_bytes.sum(),
-            },
-            latency_us: QuantilesReport::new(&stats.latency_us),
+            total: Counts::new(stats),
+            latency_us: Quantiles::new(&stats.latency_us),
             clients: stats.clients.estimate(),
             first_seen: rfc3339(stats.first_seen_us),
             last_seen: rfc3339(stats.last_seen_us),

@@ -1,5 +1,6 @@
 //! What the store gives out, and the API serves as it is. Sizes are bytes, durations microseconds, times UTC.
 
+pub use catalog::{Counts, Quantiles, StatusCounts};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -36,56 +37,6 @@ impl std::str::FromStr for Side {
             _ => Err(format!("`{text}` is neither `server` nor `client`")),
         }
     }
-}
-
-/// Calls by class of their status.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct StatusCounts {
-    /// 100 to 199.
-    #[serde(rename = "1xx")]
-    pub informational: u64,
-    /// 200 to 299.
-    #[serde(rename = "2xx")]
-    pub success: u64,
-    /// 300 to 399.
-    #[serde(rename = "3xx")]
-    pub redirect: u64,
-    /// 400 to 499.
-    #[serde(rename = "4xx")]
-    pub client_error: u64,
-    /// 500 to 599.
-    #[serde(rename = "5xx")]
-    pub server_error: u64,
-    /// No response was seen, or one outside the classes.
-    pub none: u64,
-}
-
-/// Counts of calls in some span of time. Exact under any call budget.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct Counts {
-    /// Calls.
-    pub calls: u64,
-    /// Calls answered with 5xx.
-    pub errors: u64,
-    /// Calls by class of their status.
-    pub status: StatusCounts,
-    /// Sum of the latencies that are known, microseconds.
-    pub duration_us_sum: u64,
-    /// Sum of request sizes, bytes.
-    pub request_bytes: u64,
-    /// Sum of response sizes, bytes.
-    pub response_bytes: u64,
-}
-
-/// Estimated quantiles of a distribution; all 0 when nothing was measured.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct Quantiles {
-    /// Median.
-    pub p50: u64,
-    /// 95th percentile.
-    pub p95: u64,
-    /// 99th percentile.
-    pub p99: u64,
 }
 
 /// One operation of an API: a method on a path template.

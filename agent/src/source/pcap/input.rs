@@ -1,32 +1,14 @@
 //! The bytes of a file, plain or gzip, behind one large buffer: packets are read in place.
 
-use std::fs::File;
-use std::io::{self, BufReader, Read};
+use std::io::{self, Read};
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 
-use flate2::read::MultiGzDecoder;
+use crate::source::file;
 
 /// Bytes read at a time: large enough that system calls do not count, small enough to stay in a core's cache.
 const BUFFER_BYTES: usize = 256 << 10;
-/// Bytes read at a time from a compressed file.
-const GZIP_BYTES: usize = 64 << 10;
-const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
-
-/// Counts what is read of the file itself.
-struct Counted {
-    file: Box<dyn Read + Send>,
-    read: Arc<AtomicU64>,
-}
-
-impl Read for Counted {
-    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        let count = self.file.read(into)?;
-        self.read.fetch_add(count as u64, Ordering::Relaxed);
-        Ok(count)
-    }
-}
 
 /// See the module's description.
 pub struct Input {
@@ -41,40 +23,22 @@ pub struct Input {
 impl Input {
     /// Opens a file, `-` for the standard input. What is read of it, before decompression, is added to `read`.
     pub fn open(path: &Path, read: Arc<AtomicU64>) -> io::Result<Self> {
-        let file: Box<dyn Read + Send> = if path == Path::new("-") {
-            Box::new(io::stdin())
-        } else {
-            Box::new(File::open(path)?)
-        };
-        Self::new(Counted { file, read })
+        Ok(Self::of(file::open(path, read)?))
     }
 
     /// Reads from `file`, which is compressed if it begins like gzip.
-    pub fn new(mut file: impl Read + Send + 'static) -> io::Result<Self> {
-        let mut magic = [0; GZIP_MAGIC.len()];
-        let mut known = 0;
-        while let Some(rest) = magic.get_mut(known..).filter(|rest| !rest.is_empty()) {
-            match file.read(rest) {
-                Ok(0) => break,
-                Ok(count) => known += count,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
-        }
-        let begin = magic.get(..known).unwrap_or_default();
-        let whole = io::Cursor::new(begin.to_vec()).chain(file);
-        let file: Box<dyn Read + Send> = if begin == GZIP_MAGIC {
-            Box::new(MultiGzDecoder::new(BufReader::with_capacity(GZIP_BYTES, whole)))
-        } else {
-            Box::new(whole)
-        };
-        Ok(Self {
+    pub fn new(file: impl Read + Send + 'static) -> io::Result<Self> {
+        Ok(Self::of(file::unpacked(file)?))
+    }
+
+    fn of(file: Box<dyn Read + Send>) -> Self {
+        Self {
             file,
             buffer: vec![0; BUFFER_BYTES],
             start: 0,
             end: 0,
             offset: 0,
-        })
+        }
     }
 
     /// Place in the decompressed file.

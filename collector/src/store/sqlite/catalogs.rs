@@ -6,14 +6,10 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use catalog::{
-    ApiCatalog, ApiDelta, ApiKey, LeafId, Limits, Merge, Method, MinuteCounts, RecordKey, Stats, StatusClass,
-};
+use catalog::{ApiCatalog, ApiDelta, ApiKey, LeafId, Limits, Merge, Method, MinuteCounts, RecordKey, Stats};
 use rusqlite::{Connection, OptionalExtension};
 
-use crate::store::{
-    CallSeen, Counts, Endpoint, EndpointDetail, HistogramBucket, Minute, Quantiles, Side, StatusCounts,
-};
+use crate::store::{CallSeen, Counts, Endpoint, EndpointDetail, HistogramBucket, Minute, Quantiles, Side};
 use crate::timestamp::{MINUTE_US, Timestamp};
 
 use super::{endpoints, leaves};
@@ -360,8 +356,6 @@ pub fn detail(
 
 fn to_row(key: &ApiKey, id: String, endpoint: &catalog::Endpoint) -> Endpoint {
     let stats = &endpoint.stats;
-    let of = |class| stats.calls.get(class);
-    let quantile = |at| stats.latency_us.quantile(at).unwrap_or_default();
     Endpoint {
         id,
         workload: key.workload.clone(),
@@ -370,27 +364,9 @@ fn to_row(key: &ApiKey, id: String, endpoint: &catalog::Endpoint) -> Endpoint {
         method: endpoint.method.as_str().to_owned(),
         path: endpoint.template.clone(),
         confirmed: endpoint.confirmed,
-        total: Counts {
-            calls: stats.calls.total(),
-            errors: of(StatusClass::ServerError),
-            status: StatusCounts {
-                informational: of(StatusClass::Informational),
-                success: of(StatusClass::Success),
-                redirect: of(StatusClass::Redirect),
-                client_error: of(StatusClass::ClientError),
-                server_error: of(StatusClass::ServerError),
-                none: of(StatusClass::None),
-            },
-            duration_us_sum: stats.latency_us.sum(),
-            request_bytes: stats.request_bytes.sum(),
-            response_bytes: stats.response_bytes.sum(),
-        },
+        total: Counts::new(stats),
         window: None,
-        latency_us: Quantiles {
-            p50: quantile(0.5),
-            p95: quantile(0.95),
-            p99: quantile(0.99),
-        },
+        latency_us: Quantiles::new(&stats.latency_us),
         clients: stats.clients.estimate(),
         first_seen: Timestamp::from_us(stats.first_seen_us),
         last_seen: Timestamp::from_us(stats.last_seen_us),
