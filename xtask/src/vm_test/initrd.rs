@@ -12,7 +12,10 @@ use crate::command;
 use crate::vm_test::cpio::Archive;
 
 /// Programs of busybox that something calls by name.
-const APPLETS: [&str; 4] = ["sh", "ip", "mount", "poweroff"];
+const APPLETS: [&str; 5] = ["sh", "insmod", "ip", "mount", "poweroff"];
+
+/// Where modules lie; the first process loads all that are there.
+const MODULES: &str = "/vm/modules";
 
 /// Mount points, and directories that programs expect.
 const DIRECTORIES: [&str; 9] = [
@@ -43,6 +46,8 @@ pub struct Contents<'a> {
     pub built: &'a [PathBuf],
     /// Programs of the system.
     pub system: &'a [PathBuf],
+    /// Modules of the kernel.
+    pub modules: &'a [PathBuf],
     /// A busybox that needs no libraries.
     pub busybox: &'a Path,
 }
@@ -66,6 +71,10 @@ pub fn pack(contents: &Contents<'_>) -> Result<Vec<u8>> {
         archive.link(&format!("/bin/{applet}"), "busybox")?;
     }
     archive.file("/init", &stripped(contents.init)?)?;
+    for module in contents.modules {
+        let name = module.file_name().context("a module is a file")?;
+        archive.file(text(&Path::new(MODULES).join(name))?, &read(module)?)?;
+    }
     let mut libraries = libraries(contents.init)?;
     for program in contents.built {
         archive.file(text(program)?, &stripped(program)?)?;
