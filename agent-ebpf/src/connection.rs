@@ -32,6 +32,8 @@ pub mod mode {
     pub const LOWERED: u8 = 6;
     /// Between two exchanges that are captured; see `rest`.
     pub const RESTING: u8 = 7;
+    /// Encrypted by the kernel itself. Counted when it closes.
+    pub const KERNEL_TLS: u8 = 8;
 }
 
 /// Bits of [`Connection::flags`].

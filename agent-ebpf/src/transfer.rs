@@ -82,6 +82,7 @@ fn known<const TRUSTED: bool>(
                 return count(Counter::Rested, bytes);
             }
         }
+        mode::KERNEL_TLS => return,
         _ => return count(Counter::Skipped, bytes),
     }
     wanted(ctx, transfer, connection, place);
@@ -113,6 +114,11 @@ fn wanted<const TRUSTED: bool>(
         if connection.mode == mode::LOWERED {
             return count(Counter::Lowered, bytes);
         }
+    }
+    if connection.mode == mode::UNDECIDED && transfer.socket.has_kernel_tls() {
+        connection.mode = mode::KERNEL_TLS;
+        debug!(ctx, "connection {}: encrypted by the kernel", connection.cookie);
+        return;
     }
     let Some(end) = transfer.socket.end(transfer.direction) else {
         return;

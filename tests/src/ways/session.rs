@@ -1,5 +1,6 @@
 //! An agent that watches, and what it shows: its calls as they happen and its counters, both from its control socket.
 
+use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::os::unix::net::UnixStream;
@@ -149,13 +150,17 @@ impl Session {
     }
 
     fn look(&self, way: &Way, before: &Growth) -> Cell {
-        let growth = losses(&self.status())
+        let status = self.status();
+        let growth = losses(&status)
             .into_iter()
             .map(|(name, now)| (now - before.get(&name).unwrap_or(&0), name))
             .filter(|(bytes, _)| *bytes > 0)
             .map(|(bytes, name)| (name, bytes))
             .collect();
-        judge(way, &self.rows.lock().unwrap(), &growth)
+        let mut cell = judge(way, &self.rows.lock().unwrap(), &growth);
+        cell.meanings = meanings(&status);
+        cell.meanings.retain(|name, _| cell.growth.contains_key(name));
+        cell
     }
 
     /// Looks until the verdict stays the same for [`SETTLED`] and the agent has got to what happened after that: an agent that lags
@@ -206,6 +211,19 @@ fn losses(status: &Value) -> Growth {
             (name, row["bytes"].as_u64().unwrap_or_default())
         })
         .collect()
+}
+
+/// What the agent says of its counters, by `stage.name`.
+fn meanings(status: &Value) -> BTreeMap<String, String> {
+    let rows = status["counters"].as_array().into_iter().flatten();
+    rows.map(|row| {
+        let text = |name: &str| row[name].as_str().unwrap_or_default();
+        (
+            format!("{}.{}", text("stage"), text("name")),
+            text("meaning").to_owned(),
+        )
+    })
+    .collect()
 }
 
 fn ask(socket: &Path, request: &str) -> UnixStream {

@@ -46,8 +46,8 @@ const RESULTS: &str = "/dev/ttyS1";
 const SYSTEM: [&str; 3] = ["curl", "nginx", "setpriv"];
 
 /// Short-lived processes in a VM of this verb, and in one of `test`, which has less time.
-const PROCESSES: u32 = 1000;
-const PROCESSES_EVERY_RUN: u32 = 200;
+const PROCESSES: u32 = 300;
+const PROCESSES_EVERY_RUN: u32 = 50;
 
 #[derive(Debug, Args)]
 pub struct Arguments {

@@ -61,6 +61,9 @@ pub struct Cell {
     /// Bytes by counter.
     #[serde(default)]
     pub counted_bytes: BTreeMap<String, u64>,
+    /// What the counters mean.
+    #[serde(default)]
+    pub meanings: BTreeMap<String, String>,
 }
 
 /// As the judge has it.

@@ -191,7 +191,7 @@ mod tests {
         let record = serde_json::to_vec(&stored).unwrap();
         write(&directory.join(RECORD), &record).unwrap();
         assert_eq!(load(directory).as_ref(), Some(&stored));
-        assert_eq!(stored.modules(), [module.clone()]);
+        assert_eq!(stored.modules(), std::slice::from_ref(&module));
         for file in [stored.elf(), module] {
             let before = fs::read(&file).unwrap();
             write(&file, b"another").unwrap();
