@@ -1,6 +1,6 @@
 //! The first process of a test VM: prepares the machine, runs the steps that it finds, powers off.
 //!
-//! `/vm/plan.json` is `{"results":"/dev/ttyS1","steps":[{"name":…,"argv":[…],"env":{…},"silence_s":…}]}`; a step that says nothing
+//! `/vm/plan.json` is `{"results":"/dev/ttyS1","modules":["/vm/…"],"steps":[{"name":…,"argv":[…],"env":{…},"silence_s":…}]}`; a step that says nothing
 //! for so long is ended. A step with the word
 //! `{provider}` is run once for each provider that an earlier step has loaded, with its name there. To the file `results` it
 //! writes one JSON object a line: `{"step":NAME,"line":{…}}` for each line of a step's standard output that is a JSON object,
@@ -34,9 +34,6 @@ use serde_json::{Value, json};
 
 /// What is to be done.
 const PLAN: &str = "/vm/plan.json";
-
-/// Modules that the kernel is to have.
-const MODULES: &str = "/vm/modules";
 
 /// Where, and which file system. What a kernel does not have is left out; a step that needs it says so. Nothing on `/tmp`: programs lie
 /// where they were built, which may be there.
@@ -142,7 +139,7 @@ fn run() -> Result<(), AnyError> {
         loaded: Vec::new(),
         last: Instant::now(),
     }));
-    let code = match prepare().and_then(|()| steps(&plan)) {
+    let code = match prepare(&plan).and_then(|()| steps(&plan)) {
         Ok(steps) => steps
             .iter()
             .flat_map(|step| step.variants(&results))
@@ -159,12 +156,11 @@ fn run() -> Result<(), AnyError> {
 }
 
 /// What programs expect of a machine besides file systems.
-fn prepare() -> Result<(), AnyError> {
-    for module in fs::read_dir(MODULES).into_iter().flatten() {
-        let path = module?.path();
-        let loaded = Command::new("insmod").arg(&path).status()?;
+fn prepare(plan: &Value) -> Result<(), AnyError> {
+    for module in words(&plan["modules"]).ok_or("the plan names no modules")? {
+        let loaded = Command::new("insmod").arg(&module).status()?;
         if !loaded.success() {
-            return Err(format!("cannot load {}", path.display()).into());
+            return Err(format!("cannot load {module}").into());
         }
     }
     let loopback = Command::new("ip").args(["link", "set", "lo", "up"]).status()?;
@@ -175,11 +171,12 @@ fn prepare() -> Result<(), AnyError> {
     Ok(())
 }
 
+fn words(value: &Value) -> Option<Vec<String>> {
+    let items = value.as_array()?.iter();
+    items.map(|item| item.as_str().map(str::to_owned)).collect()
+}
+
 fn steps(plan: &Value) -> Result<Vec<Step>, AnyError> {
-    let words = |value: &Value| -> Option<Vec<String>> {
-        let items = value.as_array()?.iter();
-        items.map(|item| item.as_str().map(str::to_owned)).collect()
-    };
     let read = |step: &Value| {
         let env = step["env"].as_object()?.iter();
         Some(Step {

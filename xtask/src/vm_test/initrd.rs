@@ -14,7 +14,7 @@ use crate::vm_test::cpio::Archive;
 /// Programs of busybox that something calls by name.
 const APPLETS: [&str; 5] = ["sh", "insmod", "ip", "mount", "poweroff"];
 
-/// Where modules lie; the first process loads all that are there.
+/// Where modules lie.
 const MODULES: &str = "/vm/modules";
 
 /// Mount points, and directories that programs expect.
@@ -72,8 +72,7 @@ pub fn pack(contents: &Contents<'_>) -> Result<Vec<u8>> {
     }
     archive.file("/init", &stripped(contents.init)?)?;
     for module in contents.modules {
-        let name = module.file_name().context("a module is a file")?;
-        archive.file(text(&Path::new(MODULES).join(name))?, &read(module)?)?;
+        archive.file(&module_path(module), &read(module)?)?;
     }
     let mut libraries = libraries(contents.init)?;
     for program in contents.built {
@@ -88,6 +87,12 @@ pub fn pack(contents: &Contents<'_>) -> Result<Vec<u8>> {
         archive.file(text(&library)?, &read(&library)?)?;
     }
     archive.finish()
+}
+
+/// Where the VM has this module.
+pub fn module_path(module: &Path) -> String {
+    let name = module.file_name().unwrap_or_default();
+    format!("{MODULES}/{}", name.to_string_lossy())
 }
 
 fn read(file: &Path) -> Result<Vec<u8>> {

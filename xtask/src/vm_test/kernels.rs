@@ -104,8 +104,16 @@ const BINARY_PREFIX: &str = "linux-binary-";
 /// What the name of the package with the modules starts with, where they are not in the kernel's own.
 const MODULES_PREFIX: &str = "linux-modules-";
 
-/// Files with the modules that ways into a socket need, where the kernel was built with them: encryption of connections.
-pub const MODULES: [&str; 1] = ["tls.ko"];
+/// Files with the modules that ways into a socket need, where the kernel was built with them: encryption of connections by AES-GCM. In
+/// the order in which they are loaded; which of them are built in differs from kernel to kernel.
+pub const MODULES: [&str; 6] = [
+    "gf128mul.ko",
+    "crypto_null.ko",
+    "ghash-generic.ko",
+    "ctr.ko",
+    "gcm.ko",
+    "tls.ko",
+];
 
 /// The package that holds the modules of the kernel in this one.
 pub fn modules_package(package: &str) -> String {

@@ -8,6 +8,7 @@ mod kernels;
 mod machine;
 mod package;
 mod readme;
+mod record;
 mod report;
 mod results;
 mod store;
@@ -46,7 +47,7 @@ const RESULTS: &str = "/dev/ttyS1";
 const SYSTEM: [&str; 3] = ["curl", "nginx", "setpriv"];
 
 /// Short-lived processes in a VM of this verb, and in one of `test`, which has less time.
-const PROCESSES: u32 = 300;
+const PROCESSES: u32 = 200;
 const PROCESSES_EVERY_RUN: u32 = 50;
 
 #[derive(Debug, Args)]
@@ -63,12 +64,16 @@ pub struct Arguments {
     #[arg(long, value_name = "NUMBER", default_value_t = PROCESSES)]
     processes: u32,
 
+    /// Judge only this way into a socket, and check nothing else; may be repeated.
+    #[arg(long = "way", value_name = "NAME")]
+    ways: Vec<String>,
+
     /// Leave out the judgement of every way into a socket.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "ways")]
     without_ways: bool,
 
-    /// Put the tables into the README, when nothing is wrong in them.
-    #[arg(long, conflicts_with_all = ["kernels", "providers", "without_ways"])]
+    /// Put the tables into the README, when nothing is wrong or missing in them. What this run leaves out is taken from earlier ones.
+    #[arg(long)]
     write: bool,
 
     /// Only list the kernels.
@@ -77,12 +82,18 @@ pub struct Arguments {
 }
 
 impl Arguments {
+    /// Whether a VM runs all that there is.
+    fn is_of_everything(&self) -> bool {
+        self.providers.is_empty() && self.ways.is_empty() && !self.without_ways
+    }
+
     /// What `test` runs each time.
     pub fn every_run() -> Self {
         Self {
             kernels: kernels::EVERY_RUN.map(str::to_owned).into(),
             providers: Vec::new(),
             processes: PROCESSES_EVERY_RUN,
+            ways: Vec::new(),
             without_ways: true,
             write: false,
             list: false,
@@ -143,23 +154,60 @@ fn boot_all(workspace: &Workspace, arguments: &Arguments, kernels: &[Kernel]) ->
             rows.push(row?);
         }
     }
-    let tables = [report::providers(&rows), report::ways(&rows)].join("\n");
-    let file = directory(workspace)?.join("tables.md");
-    fs::write(&file, &tables).with_context(|| format!("writing {}", file.display()))?;
-    println!("{tables}");
-    eprintln!("     the tables are in {}", file.display());
     let failed: Vec<&str> = rows
         .iter()
         .filter(|row| !row.failures.is_empty())
         .map(|row| row.kernel.series)
         .collect();
-    if failed.is_empty() && arguments.write {
+    let failed = failed.join(", ");
+    let faults = tabulate(workspace, rows, arguments.write)?;
+    if !failed.is_empty() {
+        bail!("failed on kernel {failed}");
+    }
+    if arguments.write && !faults.is_empty() {
+        bail!("the tables are not written:\n{}", faults.join("\n"));
+    }
+    Ok(())
+}
+
+/// Prints the tables of all that is recorded, and writes them where they are good. Gives what is wrong or missing in them.
+fn tabulate(workspace: &Workspace, mut rows: Vec<Row>, write: bool) -> Result<Vec<String>> {
+    let directory = directory(workspace)?;
+    for kernel in kernels::KERNELS {
+        if !rows.iter().any(|row| row.kernel == kernel)
+            && let Some(version) = store::version(workspace, &kernel)
+        {
+            rows.push(Row {
+                kernel,
+                version,
+                run: Run::default(),
+                failures: Vec::new(),
+            });
+        }
+    }
+    let mut faults = Vec::new();
+    for row in &mut rows {
+        row.run = record::load(&directory, &row.kernel)?;
+        let blemishes = row.run.blemishes(&row.kernel);
+        let of_kernel = blemishes.into_iter().chain(row.run.omissions());
+        faults.extend(of_kernel.map(|fault| format!("{}: {fault}", row.kernel.series)));
+    }
+    rows.retain(|row| !row.run.checks.is_empty());
+    rows.sort_by_key(|row| kernels::numbers(row.kernel.series));
+    let recorded: Vec<&str> = rows.iter().map(|row| row.kernel.series).collect();
+    let never = kernels::KERNELS
+        .iter()
+        .filter(|kernel| !recorded.contains(&kernel.series));
+    faults.extend(never.map(|kernel| format!("{}: never run", kernel.series)));
+    let tables = [report::providers(&rows), report::ways(&rows)].join("\n");
+    let file = directory.join("tables.md");
+    fs::write(&file, &tables).with_context(|| format!("writing {}", file.display()))?;
+    println!("{tables}");
+    eprintln!("     the tables are in {}", file.display());
+    if write && faults.is_empty() {
         readme::write(workspace, &tables)?;
     }
-    if failed.is_empty() {
-        return Ok(());
-    }
-    bail!("failed on kernel {}", failed.join(", "))
+    Ok(faults)
 }
 
 /// Where images, consoles and tables go.
@@ -182,7 +230,7 @@ fn boot(
     let console = directory.join(format!("{}.console", kernel.series));
     let archive = initrd::pack(&Contents {
         init: &built.init,
-        plan: &built.plan(workspace, arguments, kernel, accelerator),
+        plan: &built.plan(workspace, arguments, kernel, accelerator, &stored.modules()),
         built: &built.programs,
         system: &built.system,
         modules: &stored.modules(),
@@ -197,8 +245,9 @@ fn boot(
     );
     let started = Instant::now();
     let silence = SILENCE * accelerator.patience();
-    let mut run = Run::default();
+    let (mut run, mut lines) = (Run::default(), Vec::new());
     let ended = machine::run(accelerator, &stored.elf(), &image, &console, silence, |line| {
+        lines.push(line.to_owned());
         if let Some(shown) = run.heed(line) {
             eprintln!(
                 "     kernel {} at {:.0} s: {shown}",
@@ -212,6 +261,7 @@ fn boot(
         kernel.series,
         started.elapsed().as_secs_f64()
     );
+    record::store(&directory, kernel, &lines, arguments.is_of_everything())?;
     let mut failures = run.failures(kernel);
     if ended == Ended::Silent {
         failures.push(format!("it said nothing for {} s", silence.as_secs()));
@@ -294,7 +344,7 @@ impl Built {
     fn nothing(&self) -> Result<Vec<u8>> {
         initrd::pack(&Contents {
             init: &self.init,
-            plan: &json!({"results": RESULTS, "steps": []}).to_string(),
+            plan: &json!({"results": RESULTS, "modules": [], "steps": []}).to_string(),
             built: &[],
             system: &[],
             modules: &[],
@@ -309,6 +359,7 @@ impl Built {
         arguments: &Arguments,
         kernel: &Kernel,
         accelerator: Accelerator,
+        modules: &[PathBuf],
     ) -> String {
         let silence = STEP_SILENCE * accelerator.patience();
         let mut environment = json!({
@@ -329,6 +380,9 @@ impl Built {
         if let (Some(environment), false) = (environment.as_object_mut(), arguments.providers.is_empty()) {
             environment.insert("EASTWATCH_TEST_PROVIDERS".to_owned(), json!(wanted.join(",")));
         }
+        if let (Some(environment), false) = (environment.as_object_mut(), arguments.ways.is_empty()) {
+            environment.insert("EASTWATCH_TEST_CHECKS".to_owned(), json!("load"));
+        }
         let mut steps = vec![json!({
             "name": results::PROVIDERS,
             "argv": [self.suite, "--nocapture", "--test-threads=1"],
@@ -336,17 +390,19 @@ impl Built {
             "silence_s": silence.as_secs(),
         })];
         if !arguments.without_ways {
+            let mut words = vec![json!(self.judge), json!("--agent"), json!(self.agent)];
+            words.extend([json!("--ways"), json!(self.ways)]);
+            words.extend(["--kernel", kernel.series, "--provider", "{provider}"].map(|word| json!(word)));
+            words.extend(arguments.ways.iter().map(|way| json!(way)));
             steps.push(json!({
                 "name": results::WAYS,
-                "argv": [
-                    self.judge, "--agent", self.agent, "--ways", self.ways,
-                    "--kernel", kernel.series, "--provider", "{provider}",
-                ],
+                "argv": words,
                 "env": environment,
                 "silence_s": silence.as_secs(),
             }));
         }
-        json!({"results": RESULTS, "steps": steps}).to_string()
+        let modules: Vec<String> = modules.iter().map(|module| initrd::module_path(module)).collect();
+        json!({"results": RESULTS, "modules": modules, "steps": steps}).to_string()
     }
 }
 

@@ -43,10 +43,12 @@ impl Stored {
         self.directory.join(ELF)
     }
 
-    /// Its modules.
+    /// Its modules, in the order in which they are loaded.
     pub fn modules(&self) -> Vec<PathBuf> {
-        let names = self.modules_sha256.keys();
-        names.map(|name| self.module(name)).collect()
+        let there = kernels::MODULES
+            .iter()
+            .filter(|name| self.modules_sha256.contains_key(**name));
+        there.map(|name| self.module(name)).collect()
     }
 
     fn module(&self, name: &str) -> PathBuf {
@@ -66,7 +68,7 @@ impl Stored {
 
 /// The kernel, fetched unless it is there.
 pub fn ensure(workspace: &Workspace, kernel: &Kernel) -> Result<Stored> {
-    let directory = workspace.cache.join("kernels").join(kernel.series);
+    let directory = directory(workspace, kernel);
     let stored = match load(&directory) {
         Some(stored) => stored,
         None => fetch(&directory, kernel).with_context(|| format!("getting kernel {}", kernel.series))?,
@@ -83,6 +85,15 @@ pub fn ensure(workspace: &Workspace, kernel: &Kernel) -> Result<Stored> {
         );
     }
     Ok(stored)
+}
+
+/// The version of the kernel that is there, if it is.
+pub fn version(workspace: &Workspace, kernel: &Kernel) -> Option<String> {
+    load(&directory(workspace, kernel)).map(|stored| stored.version)
+}
+
+fn directory(workspace: &Workspace, kernel: &Kernel) -> PathBuf {
+    workspace.cache.join("kernels").join(kernel.series)
 }
 
 /// What is recorded, when the kernel is there and is the one that was recorded.
