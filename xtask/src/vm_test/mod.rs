@@ -44,11 +44,11 @@ const SILENCE: Duration = Duration::from_secs(90);
 const RESULTS: &str = "/dev/ttyS1";
 
 /// Programs of the system that the tests run in a VM.
-const SYSTEM: [&str; 3] = ["curl", "nginx", "setpriv"];
+const SYSTEM: [&str; 4] = ["curl", "nginx", "prlimit", "setpriv"];
 
-/// Short-lived processes in a VM of this verb, and in one of `test`, which has less time.
-const PROCESSES: u32 = 200;
-const PROCESSES_EVERY_RUN: u32 = 50;
+/// Short-lived processes in a VM of this verb, and in one of `test`, which has less time. Ten times as many connections are open at once.
+const PROCESSES: u32 = 100;
+const PROCESSES_EVERY_RUN: u32 = 20;
 
 #[derive(Debug, Args)]
 pub struct Arguments {
