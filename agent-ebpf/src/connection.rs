@@ -95,7 +95,9 @@ pub struct Connection {
     pub rested_bytes: [u64; 2],
     /// 1 + [`Direction`] of requests, once it was told to rest; 0 before.
     pub rest_turn: u8,
-    pub reserved: [u8; 7],
+    /// Not 0: the latest turns went by because it rests.
+    pub passed: u8,
+    pub reserved: [u8; 6],
 }
 
 impl Connection {
@@ -123,7 +125,8 @@ impl Connection {
             rest_left: 0,
             rested_bytes: [0; 2],
             rest_turn: 0,
-            reserved: [0; 7],
+            passed: 0,
+            reserved: [0; 6],
         }
     }
 

@@ -315,7 +315,11 @@ pub fn close(connection: &Connection, totals: &Totals, flags: u8) -> bool {
     // SAFETY: the reservation is as large as the record and eight-byte aligned.
     unsafe {
         (*close).kind = Kind::Close as u8;
-        (*close).flags = flags;
+        (*close).flags = if connection.passed != 0 {
+            flags | close_flags::RESTED
+        } else {
+            flags
+        };
         (*close).reserved = [0; 2];
         (*close).send_end = totals.end[Direction::Out as usize];
         (*close).connection = connection.cookie;
