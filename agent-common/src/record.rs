@@ -16,6 +16,8 @@ pub enum Kind {
     Exec = 4,
     /// [`ExitRecord`].
     Exit = 5,
+    /// [`UnixOpenRecord`].
+    UnixOpen = 6,
 }
 
 impl Kind {
@@ -28,6 +30,7 @@ impl Kind {
             3 => Self::Close,
             4 => Self::Exec,
             5 => Self::Exit,
+            6 => Self::UnixOpen,
             _ => return None,
         })
     }
@@ -78,9 +81,6 @@ pub mod chunk_flags {
     pub const FAULT: u8 = 8;
     /// … because user space asked to skip them.
     pub const SKIPPED: u8 = 16;
-    /// With [`TURN_START`]: since the record before, turns of both directions went by, of which nothing was captured because the connection
-    /// rests.
-    pub const RESTED: u8 = 32;
 }
 
 /// Payload sizes for which the ring buffer is reserved; a chunk takes the smallest that is larger than its payload.
@@ -186,12 +186,38 @@ pub struct OpenRecord {
     pub owner: Owner,
 }
 
+/// The bytes that a [`Tuple`] of a UNIX connection begins with, in both addresses: no network uses such (RFC 6666 discards them).
+pub const UNIX_ADDRESS: [u8; 8] = [1, 0, 0, 0, 0, 0, 0, 0];
+
+/// Bits of the ids of UNIX connections, which neither cookies of sockets nor their addresses have at this place; the rest is the number
+/// of the socket's inode.
+pub const UNIX_CONNECTION: u64 = 1 << 62;
+
+/// Room for the name of a UNIX socket. A power of two; names have 108 bytes at most.
+pub const UNIX_NAME_ROOM: usize = 128;
+
+/// As [`OpenRecord`], of a UNIX connection.
+///
+/// Its [`Tuple`] names no addresses: after [`UNIX_ADDRESS`] both hold the number of the connection, the ports which end it is (1 or 2).
+/// So the tuples of both ends mirror each other as those of TCP do.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct UnixOpenRecord {
+    /// Its kind is [`Kind::UnixOpen`]. Streams begin at 0 when fresh.
+    pub open: OpenRecord,
+    /// Process (thread group) of the peer, in the host's pid namespace, as the peer's credentials say: who connected, or who called
+    /// `listen`. 0 if there is none.
+    pub peer_pid: u32,
+    /// Bytes used of `name`; 0 for a connection without a name (socketpair).
+    pub name_bytes: u32,
+    /// `sun_path` of the server's address: a path, or NUL and an abstract name.
+    pub name: [u8; UNIX_NAME_ROOM],
+}
+
 /// Bits of [`CloseRecord::flags`].
 pub mod close_flags {
     /// The connection goes on: user space asked where it stands.
     pub const GOES_ON: u8 = 1;
-    /// The latest turns went by and nothing was captured of them, because the connection rests.
-    pub const RESTED: u8 = 2;
 }
 
 /// Where a connection that was announced by an [`OpenRecord`] stands: at its end, or when user space asks
@@ -281,6 +307,8 @@ const _: () = {
     assert!(size_of::<Owner>() == 48 && offset_of!(Owner, uid) == 24 && offset_of!(Owner, comm) == 32);
     assert!(size_of::<OpenRecord>() == 112 && offset_of!(OpenRecord, tuple) == 28);
     assert!(offset_of!(OpenRecord, owner) == 64);
+    assert!(size_of::<UnixOpenRecord>() == 248 && offset_of!(UnixOpenRecord, peer_pid) == 112);
+    assert!(offset_of!(UnixOpenRecord, name) == 120);
     assert!(size_of::<CloseRecord>() == 88 && offset_of!(CloseRecord, unread) == 52);
     assert!(offset_of!(CloseRecord, rested_bytes) == 64 && offset_of!(CloseRecord, rested) == 80);
     assert!(

@@ -2,6 +2,8 @@
 //!
 //! Reserved in a few size classes and filled in place: no copy, no scratch, no wakeup (the agent drains on a timer).
 
+use core::mem::MaybeUninit;
+
 use agent_common::{
     CHUNK_BYTES_MAX, ChunkHeader, CloseRecord, Counter, Direction, Kind, OpenRecord, SNIFF_BYTES, Sniff,
     chunk_flags, close_flags, open_flags, sniff,
@@ -228,14 +230,22 @@ extern "C" fn turn_away(address: u64, bytes: u64, kind: u64) -> u32 {
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn sniff_at(address: u64, room: u64, length: u64) -> u32 {
-    let mut bytes = [0; SNIFF_BYTES];
+    let mut words = MaybeUninit::<[u64; SNIFF_BYTES / size_of::<u64>()]>::uninit();
+    let start = words.as_mut_ptr();
+    // Word by word: a call that clears them would take 32 bytes more of a stack that some kernels find too long.
+    // SAFETY: a local, as long as the bytes.
+    let bytes = unsafe {
+        (&raw mut (*start)[0]).write_volatile(0);
+        (&raw mut (*start)[1]).write_volatile(0);
+        &mut *start.cast::<[u8; SNIFF_BYTES]>()
+    };
     let most = SNIFF_BYTES as u64 - 1;
     let available = if room < length { room } else { length };
     let length = core::hint::black_box(if available > most { most } else { available }) & most;
     // SAFETY: the helper checks the address; `length` is less than the array's.
     let read = unsafe { bpf_probe_read_user(bytes.as_mut_ptr().cast(), length as u32, address as *const _) };
     if read == 0 {
-        sniff(&bytes, length as u32) as u32
+        sniff(bytes, length as u32) as u32
     } else {
         Sniff::Other as u32
     }
@@ -251,6 +261,22 @@ pub fn open<const TRUSTED: bool>(socket: Socket<TRUSTED>, connection: &mut Conne
     // SAFETY: the reservation is as large as the record and eight-byte aligned.
     unsafe {
         (*open).kind = Kind::Open as u8;
+        announce(open, connection);
+        filter::write_tuple(socket, &raw mut (*open).tuple);
+    }
+    record.submit(NO_WAKEUP);
+    connection.flags |= flags::ANNOUNCED;
+    true
+}
+
+/// Writes what does not depend on the kind of the socket: all but kind and tuple.
+///
+/// # Safety
+/// `open` must be valid for writes; it may be uninitialised.
+#[inline(always)]
+pub unsafe fn announce(open: *mut OpenRecord, connection: &Connection) {
+    // SAFETY: by the caller.
+    unsafe {
         (*open).role = connection.role;
         (*open).flags = if connection.flags & flags::FRESH != 0 {
             open_flags::FRESH
@@ -266,12 +292,8 @@ pub fn open<const TRUSTED: bool>(socket: Socket<TRUSTED>, connection: &mut Conne
         (*open).connection = connection.cookie;
         (*open).time_ns = bpf_ktime_get_ns();
         (*open).receive_base = connection.base[Direction::In as usize];
-        filter::write_tuple(socket, &raw mut (*open).tuple);
         owner::write(&raw mut (*open).owner);
     }
-    record.submit(NO_WAKEUP);
-    connection.flags |= flags::ANNOUNCED;
-    true
 }
 
 /// Byte counts of a connection.
@@ -315,11 +337,7 @@ pub fn close(connection: &Connection, totals: &Totals, flags: u8) -> bool {
     // SAFETY: the reservation is as large as the record and eight-byte aligned.
     unsafe {
         (*close).kind = Kind::Close as u8;
-        (*close).flags = if connection.passed != 0 {
-            flags | close_flags::RESTED
-        } else {
-            flags
-        };
+        (*close).flags = flags;
         (*close).reserved = [0; 2];
         (*close).send_end = totals.end[Direction::Out as usize];
         (*close).connection = connection.cookie;

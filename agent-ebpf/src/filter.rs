@@ -92,17 +92,27 @@ pub fn judge<const TRUSTED: bool>(socket: Socket<TRUSTED>, include_only: u32) ->
     // SAFETY: a local.
     unsafe { write_tuple(socket, &raw mut tuple) };
     // SAFETY: what the look-ups give is copied at once.
-    let actions = unsafe {
+    let of_ports = unsafe {
         if OWN_PEERS.get(tuple).is_some() {
             return Verdict::Own as u32;
         }
-        FILTER_PIDS.get(owner::pid()).copied().unwrap_or(0)
+        FILTER_PORTS.get(tuple.local_port).copied().unwrap_or(0)
+            | FILTER_PORTS.get(tuple.remote_port).copied().unwrap_or(0)
+    };
+    weigh(of_ports, include_only)
+}
+
+/// The verdict by what filters say of the ports, and of the process that runs.
+#[inline(always)]
+pub fn weigh(of_ports: u8, include_only: u32) -> u32 {
+    // SAFETY: what the look-ups give is copied at once.
+    let actions = unsafe {
+        of_ports
+            | FILTER_PIDS.get(owner::pid()).copied().unwrap_or(0)
             | FILTER_CGROUPS
                 .get(bpf_get_current_cgroup_id())
                 .copied()
                 .unwrap_or(0)
-            | FILTER_PORTS.get(tuple.local_port).copied().unwrap_or(0)
-            | FILTER_PORTS.get(tuple.remote_port).copied().unwrap_or(0)
     };
     let excluded = actions & FilterAction::Exclude as u8 != 0;
     let left_out = include_only != 0 && actions & FilterAction::Include as u8 == 0;

@@ -19,10 +19,12 @@ macro_rules! offsets {
 offsets! {
     OFF_SK_FAMILY OFF_SK_NUM OFF_SK_DPORT OFF_SK_DADDR OFF_SK_RCV_SADDR OFF_SK_V6_DADDR OFF_SK_V6_RCV_SADDR OFF_SK_NET OFF_SK_COOKIE
     OFF_SK_PROTOCOL OFF_SK_FLAGS OFF_NET_INUM
-    OFF_TCP_WRITE_SEQ OFF_TCP_COPIED_SEQ OFF_TCP_RCV_NXT OFF_TCP_BYTES_SENT OFF_TCP_BYTES_RECEIVED OFF_TCP_BYTES_ACKED OFF_TCP_UPPER
+    OFF_TCP_WRITE_SEQ OFF_TCP_COPIED_SEQ OFF_TCP_RCV_NXT OFF_TCP_BYTES_SENT OFF_TCP_BYTES_RECEIVED OFF_TCP_BYTES_ACKED
     OFF_TASK_GROUP_LEADER OFF_TASK_REAL_PARENT OFF_TASK_PID OFF_TASK_TGID OFF_TASK_START OFF_TASK_NSPROXY OFF_NSPROXY_NET
     OFF_TASK_MM OFF_MM_ARG_START OFF_MM_ARG_END OFF_BPRM_FILENAME
     OFF_TASK_FILES OFF_FILES_FDT OFF_FDT_FD OFF_FILE_INODE OFF_INODE_MODE OFF_FILE_PRIVATE OFF_SOCKET_SK
+    OFF_SK_TYPE OFF_SK_SOCKET OFF_SK_PEER_PID OFF_SK_QUEUE_LENGTH OFF_SOCKET_INODE OFF_PID_NUMBER
+    OFF_UNIX_PEER OFF_UNIX_ADDR OFF_UNIX_ADDR_USERS OFF_UNIX_ADDR_LEN OFF_UNIX_ADDR_NAME
     OFF_MSG_ITER OFF_ITER_OFFSET OFF_ITER_COUNT OFF_ITER_PARTS
 }
 
@@ -43,6 +45,10 @@ pub static TYPED_TASK: Global<u32> = Global::new(1);
 #[unsafe(no_mangle)]
 pub static HAS_LOOP: Global<u32> = Global::new(1);
 
+/// Not 0 where all that the programs read of UNIX sockets is where they know it to be.
+#[unsafe(no_mangle)]
+pub static HAS_UNIX: Global<u32> = Global::new(1);
+
 /// Which bits of the first word of `struct iov_iter` are its kind, and the kinds that lie in the process's memory: an array of iovecs,
 /// one run of bytes (no kind has that number before 6.0).
 #[unsafe(no_mangle)]
@@ -52,6 +58,10 @@ pub static ITER_KIND_VECTOR: Global<u32> = Global::new(u32::MAX);
 #[unsafe(no_mangle)]
 pub static ITER_KIND_FLAT: Global<u32> = Global::new(u32::MAX);
 
+/// `AF_UNIX`.
+const AF_UNIX: u16 = 1;
+/// `SOCK_STREAM` (include/linux/net.h).
+const SOCK_STREAM: u16 = 1;
 /// `AF_INET`.
 pub const AF_INET: u16 = 2;
 /// `AF_INET6`.
@@ -108,6 +118,17 @@ impl<const TRUSTED: bool> Socket<TRUSTED> {
         unsafe { load::<TRUSTED, T>(self.0, offset) }
     }
 
+    /// Its address as a mere number: what the verifier knows as a pointer is no argument for a global function.
+    #[inline(always)]
+    pub fn number(self) -> u64 {
+        if TRUSTED {
+            let pointer = self.0;
+            probed((&raw const pointer) as u64, 0)
+        } else {
+            self.0
+        }
+    }
+
     /// True for TCP over IPv4 or IPv6.
     #[inline(always)]
     pub fn is_tcp(self) -> bool {
@@ -119,6 +140,17 @@ impl<const TRUSTED: bool> Socket<TRUSTED> {
         protocol == IPPROTO_TCP
     }
 
+    /// True for stream sockets of the UNIX domain.
+    #[inline(always)]
+    pub fn is_unix_stream(self) -> bool {
+        if HAS_UNIX.load() == 0 {
+            return false;
+        }
+        let family: u16 = self.field(OFF_SK_FAMILY.load());
+        let kind: u16 = self.field(OFF_SK_TYPE.load());
+        family == AF_UNIX && kind == SOCK_STREAM
+    }
+
     /// The same socket as `struct tcp_sock`, for [`Self::tcp_field`]; 0 if it is not a full TCP socket.
     #[inline(always)]
     pub fn as_tcp(self) -> u64 {
@@ -128,22 +160,6 @@ impl<const TRUSTED: bool> Socket<TRUSTED> {
         } else {
             self.0
         }
-    }
-
-    /// Whether the kernel itself encrypts or decrypts what goes over it (`TCP_ULP`, Documentation/networking/tls.rst): what processes
-    /// move is not what has sequence numbers then, and some of it does not pass the functions that are hooked.
-    #[inline(always)]
-    pub fn has_kernel_tls(self) -> bool {
-        let tcp = if TRUSTED || self.is_tcp() {
-            self.as_tcp()
-        } else {
-            0
-        };
-        if tcp == 0 {
-            return false;
-        }
-        let upper: u64 = Self::tcp_field(tcp, OFF_TCP_UPPER.load());
-        upper != 0
     }
 
     /// Sequence number after the last byte that the process has read or written. `None` when it is not a full TCP socket.

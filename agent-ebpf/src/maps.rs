@@ -1,8 +1,8 @@
 //! Maps: what the programs share with each other and with the agent. User space finds them by these names.
 
 use agent_common::{
-    ACCOUNTS_MAX, ALLOWANCES_MAX, Account, Allowance, CONTROL_SLOTS, ControlSlot, Counter, ProcessKey,
-    Settings, Tuple,
+    ACCOUNTS_MAX, ALLOWANCES_MAX, Account, Allowance, BIRTHS_MAX, CONTROL_SLOTS, ControlSlot, Counter,
+    ProcessKey, Settings, Tuple,
 };
 use aya_ebpf::{
     btf_maps::SkStorage,
@@ -23,9 +23,13 @@ pub static EVENTS: RingBuf = RingBuf::with_byte_size(16 << 20, 0);
 #[btf_map]
 pub static CONNECTIONS: SkStorage<Connection> = SkStorage::new();
 
-/// State of each connection by socket address, where the provider has no trusted socket pointer.
+/// State of each UNIX connection by socket address; of the others too where the provider has no trusted socket pointer.
 #[map]
 pub static CONNECTIONS_BY_ADDRESS: LruHashMap<u64, Connection> = LruHashMap::with_max_entries(65_536, 0);
+
+/// Batch of inode numbers → the number that was reached when the programs were attached; and the last batch. See `agent_common`.
+#[map]
+pub static BIRTHS: HashMap<u32, u32> = HashMap::with_max_entries(BIRTHS_MAX + 1, 0);
 
 /// Orders about single connections.
 #[map]

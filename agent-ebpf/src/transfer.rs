@@ -16,7 +16,7 @@ use crate::{
     kernel::Socket,
     owner,
     place::Place,
-    rest, turn,
+    rest, turn, unix,
     walk::{self, Cursor},
 };
 
@@ -39,24 +39,42 @@ pub fn transfer<const TRUSTED: bool>(
     place: impl FnOnce() -> Place,
 ) {
     let bytes = u64::from(transfer.bytes);
-    let connection = match connection::find(transfer.socket) {
-        Some(connection) => connection,
-        None => {
-            if !transfer.socket.is_tcp() {
-                return;
-            }
-            let Some(created) = connection::begin(transfer.socket) else {
-                count(Counter::NoState, bytes);
-                return;
-            };
-            created
-        }
+    let found = match connection::find(transfer.socket) {
+        // SAFETY: a live map value.
+        Some(found) if unsafe { (*found).inode } == 0 => Some(found),
+        _ => other(transfer.socket, transfer.direction, bytes),
+    };
+    let Some(connection) = found else {
+        return;
     };
     // SAFETY: a live map value; see `Connection` on concurrent changes.
     let connection = unsafe { &mut *connection };
     let begun = account::begin(connection);
     known(ctx, transfer, connection, place);
     account::end(begun, bytes);
+}
+
+/// State of a connection that is not a TCP connection with a state. `None` when it is of no kind that is captured, or is counted as one
+/// that cannot have a state.
+///
+/// A function of its own: what it needs of the stack is free again when it is over.
+#[inline(never)]
+fn other<const TRUSTED: bool>(
+    socket: Socket<TRUSTED>,
+    direction: Direction,
+    bytes: u64,
+) -> Option<*mut Connection> {
+    let found = if socket.is_unix_stream() {
+        unix::moved(socket.number(), direction, bytes)
+    } else if socket.is_tcp() {
+        connection::begin(socket)
+    } else {
+        return None;
+    };
+    if found.is_none() {
+        count(Counter::NoState, bytes);
+    }
+    found
 }
 
 /// A transfer on a connection that has a state.
@@ -82,7 +100,6 @@ fn known<const TRUSTED: bool>(
                 return count(Counter::Rested, bytes);
             }
         }
-        mode::KERNEL_TLS => return,
         _ => return count(Counter::Skipped, bytes),
     }
     wanted(ctx, transfer, connection, place);
@@ -98,7 +115,11 @@ fn wanted<const TRUSTED: bool>(
     let bytes = u64::from(transfer.bytes);
     if connection.mode == mode::UNDECIDED && connection.tries == 0 {
         let settings = filter::settings();
-        let verdict = filter::judge(transfer.socket, settings.include_only);
+        let verdict = if connection.inode == 0 {
+            filter::judge(transfer.socket, settings.include_only)
+        } else {
+            unix::judge(transfer.socket.number(), settings.include_only)
+        };
         if verdict == Verdict::Own as u32 {
             connection.mode = mode::OWN;
             debug!(ctx, "connection {}: the agent's own", connection.cookie);
@@ -115,19 +136,23 @@ fn wanted<const TRUSTED: bool>(
             return count(Counter::Lowered, bytes);
         }
     }
-    if connection.mode == mode::UNDECIDED && transfer.socket.has_kernel_tls() {
-        connection.mode = mode::KERNEL_TLS;
-        debug!(ctx, "connection {}: encrypted by the kernel", connection.cookie);
-        return;
-    }
-    let Some(end) = transfer.socket.end(transfer.direction) else {
-        return;
+    let end = if connection.inode == 0 {
+        let Some(end) = transfer.socket.end(transfer.direction) else {
+            return;
+        };
+        end
+    } else {
+        unix::end(connection, transfer.direction)
     };
     let start = end.wrapping_sub(transfer.bytes);
     let mut cursor = Cursor::new(connection.cookie, start, transfer.bytes, transfer.direction);
     let next = turn::follow(connection, &raw mut cursor);
     if next & turn::REPORT != 0 {
-        emit::report(transfer.socket, connection);
+        if connection.inode == 0 {
+            emit::report(transfer.socket, connection);
+        } else {
+            unix::report(transfer.socket.number());
+        }
     }
     if next & turn::GOES_ON == 0 {
         return;
@@ -151,7 +176,11 @@ fn wanted<const TRUSTED: bool>(
         return;
     }
     if connection.flags & flags::ANNOUNCED == 0 {
-        let announced = emit::open(transfer.socket, connection);
+        let announced = if connection.inode == 0 {
+            emit::open(transfer.socket, connection)
+        } else {
+            unix::open(transfer.socket.number(), connection) != 0
+        };
         if connection.flags & flags::LEFT_OUT != 0 {
             if announced {
                 connection.mode = mode::LOWERED;

@@ -90,7 +90,7 @@ pub extern "C" fn follow(connection: *mut Connection, cursor: *mut Cursor) -> u3
         piece.flags = chunk_flags::TURN_START;
     }
     if rests && connection.mode == mode::CAPTURE {
-        rest::turn(connection, piece);
+        piece.stands_for = rest::turn(connection, direction, bytes);
         if connection.mode == mode::RESTING {
             count(Counter::Rested, bytes);
             return asked;

@@ -49,9 +49,9 @@ pub struct Call {
     pub client_workload: String,
     /// Who was called.
     pub server_workload: String,
-    /// Client's address.
+    /// Client's address; unspecified of a UNIX connection, whose address is in the row alone.
     pub client: SocketAddr,
-    /// Server's address.
+    /// Server's address, likewise.
     pub server: SocketAddr,
 }
 
@@ -59,7 +59,10 @@ impl Call {
     fn parse(row: &Value) -> Self {
         let text = |name: &str| row[name].as_str().unwrap_or_default().to_owned();
         let number = |name: &str| row[name].as_u64().unwrap_or_default();
-        let address = |name: &str| text(name).parse().unwrap_or_else(|_| panic!("{name} of {row}"));
+        let address = |name: &str| match text(name) {
+            unix if unix.starts_with("unix:") => SocketAddr::from(([0, 0, 0, 0], 0)),
+            network => network.parse().unwrap_or_else(|_| panic!("{name} of {row}")),
+        };
         Self {
             method: text("method"),
             path: text("path"),

@@ -37,8 +37,7 @@ const UNREAD: [&str; 14] = [
 /// What has to come out of it.
 fn check(provider: &str, cell: &Cell) {
     println!("{}", cell.line("this", provider));
-    // UNIX sockets are not captured, and nothing of them is counted.
-    if !cell.is_tcp || cell.verdict == Verdict::Impossible {
+    if cell.verdict == Verdict::Impossible {
         return;
     }
     let good = match (KNOWN.contains(&provider), UNREAD.contains(&cell.way.as_str())) {

@@ -33,6 +33,12 @@ impl Received {
         }
     }
 
+    /// The same of a UNIX socket, which copies whatever `MSG_TRUNC` says.
+    #[inline(always)]
+    pub const fn with_unix(flags: u32) -> Self {
+        Self::with(flags & !MSG_TRUNC)
+    }
+
     /// `place`, unless the bytes went nowhere.
     #[inline(always)]
     pub fn at(self, place: impl FnOnce() -> Place) -> Place {

@@ -10,6 +10,7 @@ use crate::{
     kernel::Socket,
     place::Place,
     transfer::{Transfer, transfer},
+    unix,
 };
 
 /// `sock_send_length(sk, ret, flags)`.
@@ -27,8 +28,11 @@ pub fn sock_recv_length(ctx: BtfTracePointContext) -> i32 {
 #[inline(always)]
 fn handle(ctx: &BtfTracePointContext, direction: Direction, received: Received) -> i32 {
     let bytes: i32 = ctx.arg(1);
+    let socket = Socket::<true>(ctx.arg::<*const u8>(0) as u64);
+    if bytes == 0 && matches!(direction, Direction::In) && socket.is_unix_stream() {
+        unix::nothing_received(socket.number());
+    }
     if bytes > 0 && received != Received::Elsewhere {
-        let socket = Socket::<true>(ctx.arg::<*const u8>(0) as u64);
         transfer(
             ctx,
             &Transfer {

@@ -18,6 +18,7 @@ use crate::{
     },
     place::Place,
     transfer::{Transfer, transfer},
+    unix,
 };
 
 // include/uapi/linux/stat.h
@@ -106,7 +107,7 @@ pub fn has_socket(call: &Syscall) -> bool {
 /// A call returned.
 #[inline(always)]
 pub fn returned(ctx: &impl EbpfContext, call: &Syscall, result: i64) {
-    if result <= 0 {
+    if result < 0 {
         return;
     }
     let socket = socket_of_call(call.number, call.first, call.third);
@@ -124,6 +125,12 @@ pub fn returned(ctx: &impl EbpfContext, call: &Syscall, result: i64) {
     };
     let received = Received::with(flags);
     if received == Received::Elsewhere {
+        return;
+    }
+    if result == 0 {
+        if matches!(direction, Direction::In) {
+            unix::nothing_received(socket & !1);
+        }
         return;
     }
     let bytes = bytes_of_call(call.number, call.second, result as u64);

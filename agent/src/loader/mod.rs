@@ -3,6 +3,7 @@
 //! A provider is chosen by trying: load and attach, best first. What was tried and why it failed is kept for `doctor`.
 
 mod accounts;
+mod births;
 mod btf;
 mod features;
 mod maps;
@@ -217,6 +218,9 @@ fn attach(
             programs.push(facts);
         }
     }
+    if let Err(error) = births::note(&mut ebpf) {
+        tracing::warn!(%error, "UNIX connections are all taken for older than the agent");
+    }
     let map = |ebpf: &mut Ebpf, name: &str| {
         ebpf.take_map(name).ok_or_else(|| LoadError::Object {
             detail: format!("the object has no map {name}"),
@@ -265,6 +269,11 @@ fn attach_program(
     })?;
     let info = match program {
         Program::BtfTracePoint(program) => {
+            program.load(target, types).map_err(failed)?;
+            program.attach().map_err(failed)?;
+            program.info()
+        }
+        Program::FEntry(program) => {
             program.load(target, types).map_err(failed)?;
             program.attach().map_err(failed)?;
             program.info()

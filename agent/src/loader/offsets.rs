@@ -51,7 +51,6 @@ const OFFSETS: &[(&str, Path)] = &[
     ("OFF_TCP_BYTES_SENT", &[("tcp_sock", "bytes_sent")]),
     ("OFF_TCP_BYTES_RECEIVED", &[("tcp_sock", "bytes_received")]),
     ("OFF_TCP_BYTES_ACKED", &[("tcp_sock", "bytes_acked")]),
-    ("OFF_TCP_UPPER", &[("inet_connection_sock", "icsk_ulp_ops")]),
     ("OFF_TASK_GROUP_LEADER", &[("task_struct", "group_leader")]),
     ("OFF_TASK_REAL_PARENT", &[("task_struct", "real_parent")]),
     ("OFF_TASK_PID", &[("task_struct", "pid")]),
@@ -72,12 +71,52 @@ const OFFSETS: &[(&str, Path)] = &[
     ("OFF_SOCKET_SK", &[("socket", "sk")]),
 ];
 
-/// Looks all of them up.
+/// What is read of UNIX sockets. A kernel that lacks a field has them differently, or not at all.
+const UNIX_OFFSETS: &[(&str, Path)] = &[
+    ("OFF_SK_TYPE", &[("sock", "sk_type")]),
+    ("OFF_SK_SOCKET", &[("sock", "sk_socket")]),
+    ("OFF_SK_PEER_PID", &[("sock", "sk_peer_pid")]),
+    (
+        "OFF_SK_QUEUE_LENGTH",
+        &[("sock", "sk_receive_queue"), ("sk_buff_head", "qlen")],
+    ),
+    // The inode lies behind the socket, in the same allocation.
+    (
+        "OFF_SOCKET_INODE",
+        &[("socket_alloc", "vfs_inode"), ("inode", "i_ino")],
+    ),
+    ("OFF_PID_NUMBER", &[("pid", "numbers"), ("upid", "nr")]),
+    ("OFF_UNIX_PEER", &[("unix_sock", "peer")]),
+    ("OFF_UNIX_ADDR", &[("unix_sock", "addr")]),
+    ("OFF_UNIX_ADDR_USERS", &[("unix_address", "refcnt")]),
+    ("OFF_UNIX_ADDR_LEN", &[("unix_address", "len")]),
+    ("OFF_UNIX_ADDR_NAME", &[("unix_address", "name")]),
+];
+
+/// Global of the programs: whether all that they read of UNIX sockets is known.
+const HAS_UNIX: &str = "HAS_UNIX";
+
+/// Looks all of them up. Without those of UNIX sockets these are not captured, and all else is.
 ///
 /// # Errors
 /// The first field that this kernel lacks.
 pub fn resolve(btf: &Btf) -> Result<Vec<(&'static str, u32)>, BtfError> {
-    OFFSETS
+    let mut offsets = look_up(btf, OFFSETS)?;
+    match look_up(btf, UNIX_OFFSETS) {
+        Ok(unix) => {
+            offsets.extend(unix);
+            offsets.push((HAS_UNIX, 1));
+        }
+        Err(error) => {
+            tracing::warn!(%error, "UNIX sockets are not captured");
+            offsets.push((HAS_UNIX, 0));
+        }
+    }
+    Ok(offsets)
+}
+
+fn look_up(btf: &Btf, fields: &[(&'static str, Path)]) -> Result<Vec<(&'static str, u32)>, BtfError> {
+    fields
         .iter()
         .map(|(global, path)| {
             let offset = path.iter().try_fold(0, |sum, (structure, field)| {
@@ -95,6 +134,7 @@ mod tests {
     #[test]
     fn every_offset_resolves_on_the_running_kernel() {
         let offsets = resolve(&Btf::kernel().unwrap()).unwrap();
-        assert_eq!(offsets.len(), OFFSETS.len());
+        assert_eq!(offsets.len(), OFFSETS.len() + UNIX_OFFSETS.len() + 1);
+        assert_eq!(offsets.last(), Some(&(HAS_UNIX, 1)));
     }
 }

@@ -187,10 +187,22 @@ fn fexit_hooks(kernel: &Btf) -> Result<Vec<Hook>, &'static str> {
         Hook::new("fexit_tcp_sendmsg", "tcp_sendmsg"),
         Hook::new(receive, "tcp_recvmsg"),
     ];
+    // UNIX streams: all of these, or none.
+    let unix: [(&str, &str, u32); 3] = [
+        ("fexit_unix_stream_sendmsg", "unix_stream_sendmsg", 3),
+        ("fexit_unix_stream_recvmsg", "unix_stream_recvmsg", 4),
+        ("fentry_unix_release", "unix_release", 1),
+    ];
+    let fits = |(_, function, parameters): &(_, &str, u32)| kernel.parameters(function) == Some(*parameters);
+    if unix.iter().all(fits) {
+        hooks.extend(unix.map(|(program, function, _)| Hook::new(program, function)));
+    }
     // Pages past the process's memory. Since 6.5 sent ones come as messages.
     for (program, function) in [
         ("fexit_tcp_sendpage", "tcp_sendpage"),
         ("fexit_tcp_splice_read", "tcp_splice_read"),
+        ("fexit_unix_stream_sendpage", "unix_stream_sendpage"),
+        ("fexit_unix_stream_splice_read", "unix_stream_splice_read"),
     ] {
         if kernel.parameters(function) == Some(5) {
             hooks.push(Hook::new(program, function));

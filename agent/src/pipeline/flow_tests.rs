@@ -64,8 +64,8 @@ pub(super) fn call(
         side,
         process,
         peer,
-        client: "10.0.0.1:40000".parse().unwrap(),
-        server: "10.0.0.2:80".parse().unwrap(),
+        client: Address::Ip("10.0.0.1:40000".parse().unwrap()),
+        server: Address::Ip("10.0.0.2:80".parse().unwrap()),
     }
 }
 

@@ -31,7 +31,7 @@ use crate::attribution::Process;
 use crate::budget::{CallBudget, CallClass};
 use crate::decay::{Decay, Rules};
 use crate::status::PipelineDrop;
-use crate::tracker::{Call, Side};
+use crate::tracker::{Address, Call, Side};
 
 /// Call rows gathered before they are handed over, whatever the interval: bounds memory and the size of batches.
 pub const CALLS_MAX: usize = 2000;
@@ -350,7 +350,10 @@ impl Failure {
 fn client_identity(call: &Call) -> u64 {
     match client_process(call) {
         Some(process) => xxh3_64(process.workload.name.as_bytes()),
-        None => xxh3_64(call.client.ip().to_string().as_bytes()),
+        None => match call.client.ip() {
+            Some(address) => xxh3_64(address.to_string().as_bytes()),
+            None => xxh3_64(call.client.to_string().as_bytes()),
+        },
     }
 }
 
@@ -377,7 +380,10 @@ fn workload_name(process: Option<&Arc<Process>>) -> String {
 /// How an edge names an end that is not on this node. Addresses of the private ranges are machines one knows; the public ones are
 /// too many and change too often to be ends of their own: callers from there are one, servers there are told apart by the host that
 /// was asked for.
-fn edge_address(address: IpAddr, host: Option<&str>) -> String {
+fn edge_address(address: &Address, host: Option<&str>) -> String {
+    let Some(address) = address.ip() else {
+        return address.to_string();
+    };
     let private = match address.to_canonical() {
         IpAddr::V4(v4) => v4.is_private() || v4.is_loopback() || v4.is_link_local() || is_shared(v4),
         IpAddr::V6(v6) => v6.is_unique_local() || v6.is_loopback() || v6.is_unicast_link_local(),
@@ -405,9 +411,9 @@ fn edge_key(call: &Call, host: &str) -> EdgeKey {
     EdgeKey {
         client_workload: workload_name(client),
         server_workload: workload_name(server),
-        client_address: unless_here(client, edge_address(call.client.ip(), None)),
-        server_address: unless_here(server, edge_address(call.server.ip(), Some(host))),
-        server_port: call.server.port(),
+        client_address: unless_here(client, edge_address(&call.client, None)),
+        server_address: unless_here(server, edge_address(&call.server, Some(host))),
+        server_port: call.server.port().unwrap_or(0),
         host: host.to_owned(),
         server_side: call.side == Side::Server,
         protocol: call.exchange.request.version.name(),
@@ -432,7 +438,10 @@ mod tests {
             ("203.0.113.7", Some(""), "203.0.113.7"),
         ] {
             assert_eq!(
-                edge_address(address.parse().unwrap(), host),
+                edge_address(
+                    &Address::Ip((address.parse::<IpAddr>().unwrap(), 80).into()),
+                    host
+                ),
                 expect,
                 "{address} {host:?}"
             );

@@ -377,8 +377,8 @@ impl Calls<'_> {
             .file_of(call.connection, exchange.request.first_byte);
         let arrival = Arrival {
             exchange,
-            client: End::from(call.client),
-            server: End::from(call.server),
+            client: End::from(&call.client),
+            server: End::from(&call.server),
             key: Key {
                 file,
                 first: exchange.request.first_byte,

@@ -4,10 +4,10 @@ use std::mem::offset_of;
 
 use agent_common::{
     ChunkHeader, CloseRecord, Counter, Direction, EXEC_ARGS_BYTES, EXEC_FILE_BYTES, ExecRecord, ExitRecord,
-    Kind, OpenRecord, Owner, Role, Tuple, close_flags, open_flags,
+    Kind, OpenRecord, Owner, Role, Tuple, UNIX_NAME_ROOM, UnixOpenRecord, close_flags, open_flags,
 };
 
-use super::{Chunk, Close, Event, Open};
+use super::{Chunk, Close, Event, Open, Unix};
 use crate::attribution::{ExecFacts, ProcessHint};
 
 /// Little-endian fields of a record (eBPF runs in the byte order of the host; all supported ones are little-endian).
@@ -68,6 +68,7 @@ pub fn parse(record: &[u8]) -> Option<Event<'_>> {
     match Kind::from_u8(fields.u8(0)?)? {
         Kind::Chunk => chunk(fields).map(Event::Chunk),
         Kind::Open => open(fields).map(Event::Open),
+        Kind::UnixOpen => unix_open(fields).map(Event::Open),
         Kind::Close if fields.u8(offset_of!(CloseRecord, flags))? & close_flags::GOES_ON != 0 => {
             close(fields).map(Event::Report)
         }
@@ -120,9 +121,25 @@ fn open(fields: Fields<'_>) -> Option<Open> {
         },
         base: fresh.then_some(base),
         tuple: fields.tuple(offset_of!(OpenRecord, tuple))?,
+        unix: None,
         owner: fields.owner(offset_of!(OpenRecord, owner))?,
         weight: u32::from(fields.u8(offset_of!(OpenRecord, weight))?.max(1)),
         left_out: flags & open_flags::LEFT_OUT != 0,
+    })
+}
+
+fn unix_open(fields: Fields<'_>) -> Option<Open> {
+    let bytes = fields.u32(offset_of!(UnixOpenRecord, name_bytes))? as usize;
+    if bytes > UNIX_NAME_ROOM {
+        return None;
+    }
+    let unix = Unix {
+        name: fields.bytes(offset_of!(UnixOpenRecord, name), bytes)?.to_vec(),
+        peer_pid: fields.u32(offset_of!(UnixOpenRecord, peer_pid))?,
+    };
+    Some(Open {
+        unix: Some(unix),
+        ..open(fields)?
     })
 }
 
@@ -146,7 +163,6 @@ fn close(fields: Fields<'_>) -> Option<Close> {
         lost: [fields.u32(lost)?, fields.u32(lost + 4)?],
         rested_bytes: [fields.u64(rested)?, fields.u64(rested + 8)?],
         rested: fields.u32(offset_of!(CloseRecord, rested))?,
-        rests: fields.u8(offset_of!(CloseRecord, flags))? & close_flags::RESTED != 0,
     })
 }
 
@@ -187,6 +203,35 @@ mod tests {
                 let header: [(usize, &[u8]); 2] = [(0, &[Kind::Exec as u8]), (at, &length)];
                 let bytes = record(&header, size_of::<ExecRecord>() + 64, &[]);
                 assert_eq!(matches!(parse(&bytes), Some(Event::Exec(_))), known);
+            }
+        }
+    }
+
+    #[test]
+    fn a_unix_connection_has_a_name_within_its_field() {
+        for (bytes, name) in [
+            (0, Some("")),
+            (4, Some("/sck")),
+            (UNIX_NAME_ROOM + 1, None),
+            (usize::MAX, None),
+        ] {
+            let length = (bytes as u32).to_le_bytes();
+            let header: [(usize, &[u8]); 4] = [
+                (0, &[Kind::UnixOpen as u8, Role::Server as u8, open_flags::FRESH]),
+                (offset_of!(UnixOpenRecord, peer_pid), &77_u32.to_le_bytes()),
+                (offset_of!(UnixOpenRecord, name_bytes), &length),
+                (offset_of!(UnixOpenRecord, name), b"/sck"),
+            ];
+            let bytes = record(&header, size_of::<UnixOpenRecord>() + 64, &[]);
+            let open = match parse(&bytes) {
+                Some(Event::Open(open)) => Some(open),
+                _ => None,
+            };
+            let unix = open.as_ref().and_then(|open| open.unix.as_ref());
+            assert_eq!(unix.map(|unix| unix.name.as_slice()), name.map(str::as_bytes));
+            if let Some(open) = &open {
+                assert_eq!((open.role, open.base), (Role::Server, Some([0; 2])));
+                assert_eq!(unix.unwrap().peer_pid, 77);
             }
         }
     }

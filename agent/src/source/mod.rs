@@ -44,12 +44,23 @@ pub struct Open {
     pub base: Option<[u32; 2]>,
     /// Addresses.
     pub tuple: Tuple,
+    /// Of a UNIX connection only.
+    pub unix: Option<Unix>,
     /// Process.
     pub owner: ProcessHint,
     /// Connections of its process that it stands for, itself included.
     pub weight: u32,
     /// No bytes of it follow: its process is over its budget.
     pub left_out: bool,
+}
+
+/// What only UNIX connections have. See [`agent_common::UnixOpenRecord`].
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Unix {
+    /// Name that the server is bound to, as in `sun_path`; empty for none.
+    pub name: Vec<u8>,
+    /// Process of the peer, by the credentials of its socket; 0 where there are none.
+    pub peer_pid: u32,
 }
 
 /// See [`agent_common::ChunkHeader`].
@@ -96,6 +107,4 @@ pub struct Close {
     pub rested_bytes: [u64; 2],
     /// Turns that went by while it rested, since the last one that was told or stands for others.
     pub rested: u32,
-    /// Nothing was captured of what went by last, because it rested.
-    pub rests: bool,
 }

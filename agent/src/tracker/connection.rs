@@ -5,6 +5,7 @@ use std::sync::Arc;
 use agent_common::{Direction as Way, Role, Tuple};
 use protocol::{Direction, Limits, Start};
 
+use super::address::Address;
 use super::coverage::Coverage;
 use super::demand::Demand;
 use super::ends::Side;
@@ -27,6 +28,10 @@ pub struct Connection {
     pub tuple: Tuple,
     /// Network namespace.
     pub netns: u32,
+    /// Of a UNIX connection: the address that its server is bound to.
+    pub unix: Option<Address>,
+    /// Who holds the other end, or held it when it began, as the credentials of its socket say.
+    pub peer: Option<Arc<Process>>,
     /// Who holds this end.
     pub process: Arc<Process>,
     /// Connections of its process that it stands for, itself included.
@@ -131,6 +136,8 @@ impl Connection {
             id: open.connection,
             tuple: open.tuple,
             netns: open.owner.netns,
+            unix: open.unix.as_ref().map(|unix| Address::unix(&unix.name)),
+            peer: None,
             process,
             weight: open.weight,
             pid: open.owner.pid,
@@ -168,18 +175,21 @@ impl Connection {
         }
     }
 
-    /// Port of the end that serves. Where nobody knows which one that is, the lower one: clients' ports are picked from high ranges.
-    pub fn service_port(&self) -> u16 {
+    /// Port of the end that serves; `None` of a UNIX connection. Where nobody knows which one that is, the lower one: clients' ports are picked from high ranges.
+    pub fn service_port(&self) -> Option<u16> {
+        if self.unix.is_some() {
+            return None;
+        }
         let Tuple {
             local_port,
             remote_port,
             ..
         } = self.tuple;
-        match self.side() {
+        Some(match self.side() {
             Some(Side::Server) => local_port,
             Some(Side::Client) => remote_port,
             None => local_port.min(remote_port),
-        }
+        })
     }
 
     pub(super) fn stream(&mut self, way: Way) -> &mut Stream {

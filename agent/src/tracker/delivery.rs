@@ -1,10 +1,11 @@
 //! Exchanges handed out: which end's view is the record, and who held the other end.
 
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::{Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
 use protocol::Exchange;
 
+use super::address::Address;
 use super::connection::{Connection, Ledger};
 use super::counters::Counters;
 use super::ends::{End, Ends, Side};
@@ -31,9 +32,9 @@ pub struct Call {
     /// Who holds the other end, if it is on this node.
     pub peer: Option<Arc<Process>>,
     /// Client's address.
-    pub client: SocketAddr,
+    pub client: Address,
     /// Server's address.
-    pub server: SocketAddr,
+    pub server: Address,
 }
 
 /// What all connections add to.
@@ -55,8 +56,23 @@ pub(super) struct Common {
     pub rests: bool,
 }
 
-fn socket_address(address: [u8; 16], port: u16) -> SocketAddr {
-    SocketAddr::new(IpAddr::V6(Ipv6Addr::from(address)).to_canonical(), port)
+fn socket_address(address: [u8; 16], port: u16) -> Address {
+    Address::Ip(SocketAddr::new(Ipv6Addr::from(address).to_canonical(), port))
+}
+
+/// Addresses of client and server.
+fn addresses(connection: &Connection, side: Side) -> (Address, Address) {
+    if let Some(server) = &connection.unix {
+        // That clients are bound to names is as good as unheard of, and no one calls them by those.
+        return (Address::unix(b""), server.clone());
+    }
+    let tuple = &connection.tuple;
+    let local = socket_address(tuple.local, tuple.local_port);
+    let remote = socket_address(tuple.remote, tuple.remote_port);
+    match side {
+        Side::Server => (remote, local),
+        Side::Client => (local, remote),
+    }
 }
 
 fn call_of(
@@ -66,13 +82,8 @@ fn call_of(
     weight: u32,
     other: Option<&End>,
 ) -> Call {
-    let tuple = &connection.tuple;
-    let local = socket_address(tuple.local, tuple.local_port);
-    let remote = socket_address(tuple.remote, tuple.remote_port);
-    let (client, server) = match side {
-        Side::Server => (remote, local),
-        Side::Client => (local, remote),
-    };
+    let (client, server) = addresses(connection, side);
+    let peer = other.map(|end| &end.process).or(connection.peer.as_ref());
     Call {
         exchange,
         connection: connection.id,
@@ -80,7 +91,7 @@ fn call_of(
         again: false,
         side,
         process: Arc::clone(&connection.process),
-        peer: other.map(|end| Arc::clone(&end.process)),
+        peer: peer.map(Arc::clone),
         client,
         server,
     }

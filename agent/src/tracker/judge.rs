@@ -43,13 +43,10 @@ impl Judge {
         Self { policy, any_program }
     }
 
-    /// Judges a connection of a process; `port` is that of the end that serves.
-    pub fn judge(&self, process: &Process, port: u16) -> Verdict {
+    /// Judges a connection of a process; `port` is that of the end that serves, if it has one.
+    pub fn judge(&self, process: &Process, port: Option<u16>) -> Verdict {
         let process_only = subject(process);
-        let subject = Subject {
-            port: Some(port),
-            ..process_only
-        };
+        let subject = Subject { port, ..process_only };
         if self.policy.captures(&subject) {
             return Verdict::Capture;
         }

@@ -3,6 +3,7 @@
 //! Invariants: bounded (connections, waiting records, time); each loss is counted where it is found; an exchange that both ends on
 //! this node saw comes out once, at the server's end.
 
+mod address;
 mod connection;
 mod counters;
 mod coverage;
@@ -32,6 +33,7 @@ use agent_common::{Role, chunk_flags};
 use foldhash::{HashMap, HashMapExt, HashSet, HashSetExt};
 use policy::FilterPolicy;
 
+pub use self::address::Address;
 use self::connection::Connection;
 pub use self::counters::Counters;
 pub use self::coverage::{OTHERS, WORKLOADS_MAX};
@@ -184,6 +186,11 @@ impl Tracker {
         if !self.is_wanted(&connection) {
             return;
         }
+        if let Some(unix) = &open.unix
+            && let Some(hint) = attribution.hint_of(unix.peer_pid)
+        {
+            connection.peer = Some(attribution.process(&hint, open.time_ns));
+        }
         if self.connections.len() >= self.limits.connections && !self.evict(open.time_ns, out) {
             self.common.counters.connections_beyond_limit += 1;
             self.common.orders.push(Order::LeaveOut {
@@ -243,7 +250,7 @@ impl Tracker {
             on_purpose: chunk.flags & chunk_flags::FAULT == 0,
             missing: Fate::of_missing(chunk.reason, chunk.flags),
             stands_for: chunk.stands_for,
-            behind_rest: chunk.flags & chunk_flags::RESTED != 0,
+            behind_rest: false,
             data: chunk.data,
         };
         let taken = connection.take(

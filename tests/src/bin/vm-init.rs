@@ -1,7 +1,6 @@
 //! The first process of a test VM: prepares the machine, runs the steps that it finds, powers off.
 //!
-//! `/vm/plan.json` is `{"results":"/dev/ttyS1","modules":["/vm/…"],"steps":[{"name":…,"argv":[…],"env":{…},"silence_s":…}]}`; a step that says nothing
-//! for so long is ended. A step with the word
+//! `/vm/plan.json` is `{"results":"/dev/ttyS1","steps":[{"name":…,"argv":[…],"env":{…},"timeout_s":…}]}`. A step with the word
 //! `{provider}` is run once for each provider that an earlier step has loaded, with its name there. To the file `results` it
 //! writes one JSON object a line: `{"step":NAME,"line":{…}}` for each line of a step's standard output that is a JSON object,
 //! `{"step":NAME,"text":"…"}` for each other line of it and each of its standard error, `{"step":NAME,"exit":CODE,"seconds":S}` at the
@@ -51,7 +50,7 @@ const MOUNTS: [(&str, &str); 8] = [
 /// Between two looks at a running step.
 const INTERVAL: Duration = Duration::from_millis(50);
 
-/// The code of a step that was silent for too long, as `timeout` has it.
+/// The code of a step that took too long, as `timeout` has it.
 const TIMED_OUT: i32 = 124;
 
 /// The code when there is no plan, or it cannot be read.
@@ -70,8 +69,6 @@ struct Record {
     file: File,
     /// Providers that a step has loaded.
     loaded: Vec<String>,
-    /// When something was said last.
-    last: Instant,
 }
 
 /// One program to run.
@@ -80,8 +77,7 @@ struct Step {
     name: String,
     argv: Vec<String>,
     env: BTreeMap<String, String>,
-    /// Longest time without a word.
-    silence: Duration,
+    timeout: Duration,
 }
 
 impl Step {
@@ -137,9 +133,8 @@ fn run() -> Result<(), AnyError> {
     let results = Arc::new(Mutex::new(Record {
         file: OpenOptions::new().write(true).open(results)?,
         loaded: Vec::new(),
-        last: Instant::now(),
     }));
-    let code = match prepare(&plan).and_then(|()| steps(&plan)) {
+    let code = match prepare().and_then(|()| steps(&plan)) {
         Ok(steps) => steps
             .iter()
             .flat_map(|step| step.variants(&results))
@@ -156,13 +151,7 @@ fn run() -> Result<(), AnyError> {
 }
 
 /// What programs expect of a machine besides file systems.
-fn prepare(plan: &Value) -> Result<(), AnyError> {
-    for module in words(&plan["modules"]).ok_or("the plan names no modules")? {
-        let loaded = Command::new("insmod").arg(&module).status()?;
-        if !loaded.success() {
-            return Err(format!("cannot load {module}").into());
-        }
-    }
+fn prepare() -> Result<(), AnyError> {
     let loopback = Command::new("ip").args(["link", "set", "lo", "up"]).status()?;
     if !loopback.success() {
         return Err("cannot bring the loopback interface up".into());
@@ -171,12 +160,11 @@ fn prepare(plan: &Value) -> Result<(), AnyError> {
     Ok(())
 }
 
-fn words(value: &Value) -> Option<Vec<String>> {
-    let items = value.as_array()?.iter();
-    items.map(|item| item.as_str().map(str::to_owned)).collect()
-}
-
 fn steps(plan: &Value) -> Result<Vec<Step>, AnyError> {
+    let words = |value: &Value| -> Option<Vec<String>> {
+        let items = value.as_array()?.iter();
+        items.map(|item| item.as_str().map(str::to_owned)).collect()
+    };
     let read = |step: &Value| {
         let env = step["env"].as_object()?.iter();
         Some(Step {
@@ -185,7 +173,7 @@ fn steps(plan: &Value) -> Result<Vec<Step>, AnyError> {
             env: env
                 .map(|(name, value)| Some((name.clone(), value.as_str()?.to_owned())))
                 .collect::<Option<_>>()?,
-            silence: Duration::from_secs(step["silence_s"].as_u64()?),
+            timeout: Duration::from_secs(step["timeout_s"].as_u64()?),
         })
     };
     let steps = plan["steps"].as_array().ok_or("the plan has no steps")?;
@@ -196,7 +184,6 @@ fn steps(plan: &Value) -> Result<Vec<Step>, AnyError> {
 /// Runs a step to its end and gives its code. Nothing that it started is left.
 fn conduct(step: &Step, results: &Results) -> i32 {
     let started = Instant::now();
-    results.lock().unwrap_or_else(PoisonError::into_inner).last = started;
     let code = match start(step) {
         Ok(mut child) => {
             let readers = [
@@ -209,7 +196,7 @@ fn conduct(step: &Step, results: &Results) -> i32 {
                     .take()
                     .map(|err| forward(err, as_text, &step.name, results)),
             ];
-            let code = wait(&mut child, step.silence, results);
+            let code = wait(&mut child, started + step.timeout);
             end_everything();
             for reader in readers.into_iter().flatten() {
                 if reader.join().is_err() {
@@ -246,18 +233,14 @@ fn start(step: &Step) -> Result<Child, AnyError> {
     Ok(child)
 }
 
-fn wait(child: &mut Child, silence: Duration, results: &Results) -> i32 {
-    let is_silent = || {
-        let last = results.lock().unwrap_or_else(PoisonError::into_inner).last;
-        last.elapsed() > silence
-    };
+fn wait(child: &mut Child, deadline: Instant) -> i32 {
     loop {
         match child.try_wait() {
             Ok(Some(status)) => {
                 let signal = status.signal().map(|signal| 128 + signal);
                 return status.code().or(signal).unwrap_or(NO_PLAN);
             }
-            Ok(None) if !is_silent() => thread::sleep(INTERVAL),
+            Ok(None) if Instant::now() < deadline => thread::sleep(INTERVAL),
             Ok(None) => return TIMED_OUT,
             Err(error) => {
                 eprintln!("vm-init: waiting: {error}");
@@ -309,7 +292,6 @@ fn as_text(step: &str, line: &str) -> Value {
 
 fn say(results: &Results, line: &Value) {
     let mut results = results.lock().unwrap_or_else(PoisonError::into_inner);
-    results.last = Instant::now();
     let said = &line["line"];
     if said["check"] == "load" && said["ok"] == true {
         results

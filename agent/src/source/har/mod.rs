@@ -19,7 +19,7 @@ mod url;
 
 use std::collections::BTreeMap;
 use std::io::Read;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::ops::ControlFlow;
 
 use protocol::Exchange;
@@ -28,6 +28,7 @@ use self::convert::Converter;
 pub use self::error::{HarError, Position, Reason};
 use self::splitter::{Item, Splitter};
 use crate::status::{Fate, PipelineDrop};
+use crate::tracker::Address;
 
 /// Longest entry that is read, bytes of JSON. A longer one is left out.
 pub const ENTRY_BYTES_MAX: usize = 64 << 20;
@@ -47,11 +48,11 @@ pub struct End {
     pub port: Option<u16>,
 }
 
-impl From<SocketAddr> for End {
-    fn from(address: SocketAddr) -> Self {
+impl From<&Address> for End {
+    fn from(address: &Address) -> Self {
         Self {
-            address: Some(address.ip()),
-            port: Some(address.port()),
+            address: address.ip(),
+            port: address.port(),
         }
     }
 }

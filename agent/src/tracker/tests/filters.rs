@@ -146,6 +146,10 @@ fn how_much_is_left_out_with_a_connection() {
         (&nginx, unit, Verdict::Capture),
         (&nginx, port, Verdict::Connection),
     ] {
-        assert_eq!(Judge::new(policy(text)).judge(process, 80), expect, "{text}");
+        assert_eq!(
+            Judge::new(policy(text)).judge(process, Some(80)),
+            expect,
+            "{text}"
+        );
     }
 }

@@ -12,6 +12,7 @@ mod memory;
 mod orders;
 mod rests;
 mod silence;
+mod unix;
 
 use std::sync::Arc;
 
@@ -21,6 +22,7 @@ use super::exclusion::EXCLUDED_CHECK_NS;
 use super::judge::Verdict;
 use super::*;
 use crate::attribution::{ExecFacts, Options, Process, ProcessHint};
+use crate::source::Unix;
 
 /// Time between two records.
 const STEP_NS: u64 = 1_000;
@@ -59,6 +61,7 @@ pub struct Socket {
     pub role: Role,
     pub fresh: bool,
     pub tuple: Tuple,
+    pub unix: Option<Unix>,
     pub owner: ProcessHint,
     pub pid: u32,
     next: [u32; 2],
@@ -93,6 +96,7 @@ impl Socket {
             role,
             fresh: true,
             tuple,
+            unix: None,
             pid: owner.pid,
             owner,
             next: base,
@@ -111,6 +115,7 @@ impl Socket {
             base: self.fresh.then_some(self.base),
             tuple: self.tuple,
             owner: self.owner,
+            unix: self.unix.clone(),
             weight: 1,
             left_out: false,
         })

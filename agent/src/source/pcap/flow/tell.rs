@@ -36,6 +36,7 @@ impl Flow {
                 remote_port: remote.port,
             },
             owner: ProcessHint::default(),
+            unix: None,
             weight: 1,
             left_out: false,
         }));
