@@ -146,7 +146,8 @@ impl Capture {
             loaded,
             attribution: Attribution::new(attribution_options),
             tracker,
-            pipeline: Pipeline::new(&policy.policy, boot),
+            pipeline: Pipeline::new(&policy.policy, boot)
+                .with_decay(config.capture.decay.rules(), decays(config, &policy.policy)),
             tap_hosts: Hosts::default(),
             sinks,
             settings,
@@ -304,6 +305,7 @@ impl Capture {
         let (tracker, mut sink) = self.split();
         tracker.set_policy(http_limits(&policy.policy), filter, &mut |call| sink.take(&call));
         self.pipeline.set_policy(&policy.policy);
+        self.pipeline.enable_decay(decays(&self.config, &policy.policy));
         let settings = settings(&self.config, &policy.policy, self.settings.epoch.wrapping_add(1));
         let filters = &mut self.loaded.filters;
         let ports = policy.policy.filter.exclude.iter().filter_map(|filter| {
@@ -361,6 +363,7 @@ impl Capture {
         self.status.exchanges = self.tracker.counters().exchanges;
         self.status.calls_sent = self.pipeline.calls_sent();
         self.status.harm = self.harm.report(self.epoch_us);
+        self.status.decay = self.pipeline.decay_report();
         self.status.resident_bytes = crate::status::resident_bytes();
         self.status.counters = self.counters();
         self.status.coverage = coverage::rows(self.tracker.coverage());
@@ -387,6 +390,7 @@ impl Capture {
         rows.stage("protocol", self.tracker.protocol_counters().explained());
         rows.stage("attribution", self.attribution.counters().explained());
         rows.stage("harm", self.harm.counters().explained());
+        rows.stage("decay", self.pipeline.decay_counters().explained());
         rows.pipeline(self.pipeline.drops());
         rows.finish()
     }
@@ -428,6 +432,11 @@ fn settings(config: &Config, policy: &CapturePolicy, epoch: u32) -> Settings {
         include_only: 0,
         reserved: 0,
     }
+}
+
+/// Whether less is captured of what is known. The policy has precedence.
+fn decays(config: &Config, policy: &CapturePolicy) -> bool {
+    policy.capture.decay.unwrap_or(config.capture.decay.enabled)
 }
 
 /// For the status.

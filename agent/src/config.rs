@@ -10,6 +10,7 @@ use figment::Figment;
 use figment::providers::{Env, Format, Toml};
 use serde::Deserialize;
 
+use crate::decay::Rules;
 use crate::loader::ProviderChoice;
 use crate::tracker::RECONCILE_S;
 
@@ -105,6 +106,8 @@ pub struct Capture {
     pub reconcile_seconds: u64,
     /// Diagnostics of the eBPF programs in the agent's log.
     pub diagnostics: bool,
+    /// Fewer calls are captured of what is known.
+    pub decay: Decay,
 }
 
 impl Default for Capture {
@@ -117,6 +120,46 @@ impl Default for Capture {
             head_bytes: 8 << 10,
             reconcile_seconds: RECONCILE_S,
             diagnostics: false,
+            decay: Decay::default(),
+        }
+    }
+}
+
+/// `capture.decay.*`: of an endpoint whose calls bring nothing new any more, one in 8 is captured, then one in 64, and so on. The others
+/// are counted.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[serde(deny_unknown_fields, default)]
+pub struct Decay {
+    /// Where the policy does not say whether.
+    pub enabled: bool,
+    /// Captured calls without anything new before each step.
+    pub after: u32,
+    /// Of so many calls at least one is captured, 2 to 4096.
+    pub most: u32,
+    /// How often such an endpoint is captured whole again, for `after` calls, seconds.
+    pub review_seconds: u64,
+}
+
+impl Default for Decay {
+    fn default() -> Self {
+        let rules = Rules::default();
+        Self {
+            enabled: false,
+            after: rules.after,
+            most: rules.most,
+            review_seconds: rules.review_ns / 1_000_000_000,
+        }
+    }
+}
+
+impl Decay {
+    /// When less is captured.
+    #[must_use]
+    pub const fn rules(&self) -> Rules {
+        Rules {
+            after: self.after,
+            most: self.most,
+            review_ns: self.review_seconds.saturating_mul(1_000_000_000),
         }
     }
 }
@@ -310,6 +353,20 @@ impl Config {
                 "must be 1 to 3600",
             );
         }
+        let decay = &capture.decay;
+        if !(1..=1_000_000).contains(&decay.after) {
+            return value("capture.decay.after", &decay.after, "must be 1 to 1000000");
+        }
+        if !(2..=4096).contains(&decay.most) {
+            return value("capture.decay.most", &decay.most, "must be 2 to 4096");
+        }
+        if !(1..=86_400).contains(&decay.review_seconds) {
+            return value(
+                "capture.decay.review_seconds",
+                &decay.review_seconds,
+                "must be 1 to 86400",
+            );
+        }
         let harm = &self.harm;
         for (key, percent) in [
             ("harm.cpu_percent", harm.cpu_percent),
@@ -381,6 +438,7 @@ mod tests {
             "listen",
             "level",
             "cpu_percent",
+            "review_seconds",
             "connections",
         ] {
             assert!(example.contains(key), "{key}");
@@ -406,6 +464,18 @@ mod tests {
             (
                 "[capture]\nreconcile_seconds = 0",
                 ["capture.reconcile_seconds", "1 to 3600"],
+            ),
+            (
+                "[capture.decay]\nafter = 0",
+                ["capture.decay.after = 0", "1 to 1000000"],
+            ),
+            (
+                "[capture.decay]\nmost = 1",
+                ["capture.decay.most = 1", "2 to 4096"],
+            ),
+            (
+                "[capture.decay]\nreview_seconds = 0",
+                ["capture.decay.review_seconds = 0", "1 to 86400"],
             ),
             ("[limits]\nconnections = 0", ["limits.connections", "at least 1"]),
             ("[harm]\ncpu_percent = -1", ["harm.cpu_percent = -1", "0 to 100"]),

@@ -56,6 +56,22 @@ impl Collector for StatusCollector {
                 status.harm.hook_ns,
             ),
             (
+                "decay_enabled",
+                "1 while fewer calls are captured of endpoints that bring nothing new",
+                u64::from(status.decay.enabled),
+            ),
+            (
+                "decay_connections",
+                "Connections whose endpoints are known, so that less of them could be captured",
+                status.decay.connections,
+            ),
+            (
+                "decay_connections_resting",
+                "Those of which not every call is captured",
+                status.decay.connections_resting,
+            ),
+            ("decay_bytes", "Memory that this takes", status.decay.bytes),
+            (
                 "collector_connected",
                 "1 while the collector is connected",
                 u64::from(status.export.link == "connected"),
@@ -95,6 +111,16 @@ impl Collector for StatusCollector {
         for (level, processes) in &status.harm.lowered {
             let gauge = ConstGauge::new(i64::try_from(*processes).unwrap_or(i64::MAX));
             gauge.encode(lowered.encode_family(&[("level", level.as_str())])?)?;
+        }
+        let mut decayed = encoder.encode_descriptor(
+            "decay_endpoints",
+            "Endpoints of which one call in so many is captured",
+            None,
+            MetricType::Gauge,
+        )?;
+        for level in &status.decay.levels {
+            let gauge = ConstGauge::new(i64::try_from(level.endpoints).unwrap_or(i64::MAX));
+            gauge.encode(decayed.encode_family(&[("every", level.every.to_string())])?)?;
         }
         encode_rows(&mut encoder, &status)
     }
@@ -216,6 +242,7 @@ pub async fn serve(listener: TcpListener, published: Published) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::decay;
     use crate::status::CounterRow;
 
     #[test]
@@ -236,6 +263,15 @@ mod tests {
                 missed: vec![("unseen".into(), 30)],
                 ..coverage::CoverageRow::default()
             }],
+            decay: decay::Report {
+                enabled: true,
+                connections_resting: 5,
+                levels: vec![decay::Level {
+                    every: 64,
+                    endpoints: 2,
+                }],
+                ..decay::Report::default()
+            },
             ..Status::default()
         });
         let text = render(&published).unwrap();
@@ -247,6 +283,9 @@ mod tests {
             "eastwatch_agent_coverage_bytes_total{kind=\"read\",reason=\"read\"} 70",
             "eastwatch_agent_coverage_bytes_total{kind=\"missed\",reason=\"unseen\"} 30",
             "eastwatch_agent_connections 0",
+            "eastwatch_agent_decay_enabled 1",
+            "eastwatch_agent_decay_connections_resting 5",
+            "eastwatch_agent_decay_endpoints{every=\"64\"} 2",
         ] {
             assert!(text.contains(line), "{line} is not in\n{text}");
         }

@@ -16,12 +16,12 @@ use crate::coverage::CoverageRow;
 /// How long who asks waits for a picture of that moment; one that is ending makes none any more.
 const FRESH_WAIT: Duration = Duration::from_millis(500);
 
-use crate::harm;
+use crate::{decay, harm};
 
 /// A counter that says what became of something.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CounterRow {
-    /// Where: kernel, tracker, protocol, attribution, harm, catalog, calls, edges, redact, host.
+    /// Where: kernel, tracker, protocol, attribution, harm, decay, catalog, calls, edges, redact, host.
     pub stage: String,
     /// What.
     pub name: String,
@@ -129,6 +129,9 @@ pub struct Status {
     /// What capturing adds to processes.
     #[serde(default)]
     pub harm: harm::Report,
+    /// How much is captured of what is known.
+    #[serde(default)]
+    pub decay: decay::Report,
 }
 
 /// The latest picture, shared between threads.

@@ -290,6 +290,27 @@ fn print_costs(out: &mut impl Write, agent: &Status) -> Result<()> {
     Ok(())
 }
 
+/// How much is captured of what is known.
+fn print_decay(out: &mut impl Write, agent: &Status) -> Result<()> {
+    let decay = &agent.decay;
+    if !decay.enabled && decay.connections_resting == 0 {
+        return Ok(());
+    }
+    let levels = decay.levels.iter().map(|level| match level.every {
+        1 => format!("{} whole", level.endpoints),
+        every => format!("{} one call in {every}", level.endpoints),
+    });
+    writeln!(
+        out,
+        "\nEndpoints that bring nothing new are captured less: {}; {} of {} connections rest; {} in memory",
+        levels.collect::<Vec<_>>().join(", "),
+        decay.connections_resting,
+        decay.connections,
+        bytes(decay.bytes),
+    )?;
+    Ok(())
+}
+
 fn print_agent(out: &mut impl Write, agent: &Status) -> Result<()> {
     writeln!(
         out,
@@ -331,6 +352,7 @@ fn print_agent(out: &mut impl Write, agent: &Status) -> Result<()> {
     }
     writeln!(out, "\n{programs}")?;
     print_costs(out, agent)?;
+    print_decay(out, agent)?;
     print_coverage(out, &agent.coverage)?;
     for (fate, title) in [
         (Fate::Lost, "LOST"),

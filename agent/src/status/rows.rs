@@ -138,6 +138,7 @@ fn fate(stage: &str, name: &str) -> Fate {
             | "containers_evicted" | "workloads_evicted" | "cgroup_walks_cut",
         )
         | ("harm", "steps_refused" | "accounts_evicted") => Fate::LeftOut,
+        ("decay", "calls_unattributed") => Fate::Lost,
         _ => Fate::Counted,
     }
 }
@@ -146,6 +147,7 @@ fn fate(stage: &str, name: &str) -> Fate {
 mod tests {
     use super::*;
     use crate::attribution;
+    use crate::decay;
     use crate::harm;
     use crate::tracker;
 
@@ -171,6 +173,7 @@ mod tests {
         rows.stage("protocol", protocol.explained());
         rows.stage("attribution", attribution::Counters::default().explained());
         rows.stage("harm", harm::Counters::default().explained());
+        rows.stage("decay", decay::Counters::default().explained());
         rows.finish()
     }
 
@@ -208,8 +211,14 @@ mod tests {
         let judged = table.iter().filter(|row| row.fate != Fate::Counted);
         let of = |stage| judged.clone().filter(|row| row.stage == stage).count();
         assert_eq!(
-            (of("tracker"), of("protocol"), of("attribution"), of("harm")),
-            (9, 15, 7, 2)
+            (
+                of("tracker"),
+                of("protocol"),
+                of("attribution"),
+                of("harm"),
+                of("decay")
+            ),
+            (9, 15, 7, 2, 1)
         );
     }
 }

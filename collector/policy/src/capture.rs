@@ -29,6 +29,10 @@ pub struct CaptureRules {
     pub mode: CaptureMode,
     /// Default 0: bodies are measured, none is kept. Bodies never leave the node.
     pub body_bytes: BodyBytes,
+    /// Whether fewer calls are captured of endpoints whose calls bring nothing new; all are counted. By default each node does as its own
+    /// configuration says (`capture.decay`).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub decay: Option<bool>,
 }
 
 impl BodyBytes {

@@ -24,6 +24,7 @@ pub const POLICY_BYTES_MAX: usize = 1 << 20;
 /// [capture]
 /// mode = "full"               # or "headers"
 /// body_bytes = 0              # of each body, kept on the node while it is looked at
+/// decay = true                # capture less of endpoints that bring nothing new; left out: as each node is configured
 ///
 /// [filter]                    # exclude wins; an empty include is everything
 /// exclude = [{ executable = "/usr/bin/curl" }, { cgroup = "/system.slice/backup.service" }]

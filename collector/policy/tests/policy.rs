@@ -26,6 +26,7 @@ fn everything_set_and_back() {
         [capture]
         mode = "headers"
         body_bytes = 1048576
+        decay = false
         [[filter.exclude]]
         executable = "curl"
         port = 65535
@@ -39,6 +40,7 @@ fn everything_set_and_back() {
     assert!(policy.headers.request.allows("X-Request-Id"));
     assert!(!policy.headers.request.allows("user-agent"));
     assert_eq!(policy.headers.response.entries().len(), 0);
+    assert_eq!(policy.capture.decay, Some(false));
     assert_eq!(policy.filter.exclude[0].port, Some(65535));
     assert_eq!(CapturePolicy::parse(&policy.to_toml()).unwrap(), policy);
 }
@@ -47,6 +49,8 @@ fn everything_set_and_back() {
 fn default_round_trip() {
     let text = CapturePolicy::default().to_toml();
     assert!(text.contains("budget = 50"), "{text}");
+    // What it leaves to each node is not in it.
+    assert!(!text.contains("decay"), "{text}");
     assert_eq!(CapturePolicy::parse(&text).unwrap(), CapturePolicy::default());
 }
 
