@@ -19,6 +19,7 @@ use crate::attribution::{self, Attribution, Options as AttributionOptions};
 use crate::clock;
 use crate::config::Config;
 use crate::coverage;
+use crate::decay::Rest;
 use crate::export::{ExportMonitor, Outbox, PolicyState};
 use crate::harm::{Harm, Probe, hook_ns};
 use crate::loader::{self, Loaded};
@@ -101,7 +102,7 @@ impl Capture {
             http: http_limits(&policy.policy),
             parser_bytes: PARSER_BYTES_MAX,
             reconcile_ns: config.capture.reconcile_seconds.saturating_mul(1_000_000_000),
-            rests: false,
+            rests: decays(config, &policy.policy),
         };
         let mut tracker = Tracker::new(limits, policy.policy.filter.clone());
         let attribution_options = AttributionOptions::default();
@@ -247,9 +248,20 @@ impl Capture {
         }
         self.tracker.tick(now_ns, &mut |call| sink.take(&call));
         self.tracker.check_excluded(now_ns, &self.attribution);
+        self.let_rest(now_ns);
         self.give_orders();
         self.loaded.flush_diagnostics();
         records
+    }
+
+    /// Less of what is known, more of what is new.
+    fn let_rest(&mut self, now_ns: u64) {
+        self.pipeline.tick(now_ns, |connection| self.tracker.tracks(connection));
+        for Rest { connection, every } in self.pipeline.take_rests() {
+            if !self.tracker.rest(connection, every) {
+                self.pipeline.rest_refused(connection);
+            }
+        }
     }
 
     fn give_orders(&mut self) {
@@ -305,7 +317,9 @@ impl Capture {
         let (tracker, mut sink) = self.split();
         tracker.set_policy(http_limits(&policy.policy), filter, &mut |call| sink.take(&call));
         self.pipeline.set_policy(&policy.policy);
-        self.pipeline.enable_decay(decays(&self.config, &policy.policy));
+        let decays = decays(&self.config, &policy.policy);
+        self.pipeline.enable_decay(decays);
+        self.tracker.allow_rests(decays);
         let settings = settings(&self.config, &policy.policy, self.settings.epoch.wrapping_add(1));
         let filters = &mut self.loaded.filters;
         let ports = policy.policy.filter.exclude.iter().filter_map(|filter| {

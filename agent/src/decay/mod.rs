@@ -7,11 +7,12 @@
 //!
 //! The kernel lowers connections, not endpoints: a connection is captured as much as the endpoint of its latest calls that needs most
 //! (`connection`). It counts what it leaves out, the next captured call stands for it, and what is left over when a connection ends is
-//! counted like its latest call. All sums therefore stay exact; which of the endpoints of a connection they go to is exact where it
-//! carries one, else an unbiased estimate, since the gaps between captured calls are random.
+//! counted like its latest call ([`Tracker::rest`](crate::tracker::Tracker::rest)). All sums therefore stay exact; which of the
+//! endpoints of a connection they go to is exact where it carries one, else an unbiased estimate, since the gaps between captured calls
+//! are random.
 //!
-//! Invariants: nothing is captured less that is not remembered; bounded in endpoints, facets and connections, and what is beyond a
-//! bound is captured whole and counted. No I/O; time is a parameter.
+//! Invariants: nothing is captured less that is not known; bounded in endpoints, facets and connections, and what is beyond a bound is
+//! captured whole and counted. No I/O; time is a parameter.
 
 mod connection;
 mod endpoint;
@@ -36,15 +37,11 @@ pub const ENDPOINTS_MAX: usize = 8192;
 pub const FACETS_TOTAL_MAX: usize = 1 << 18;
 /// Connections that are watched.
 pub const CONNECTIONS_MAX: usize = 1 << 15;
-/// Longest path of a call that may stand for others after it, bytes: it has to be remembered.
-pub const PATH_BYTES_MAX: usize = 1024;
 
 /// Calls of a connection that are captured whatever is known: many have no more, and each begins with what its consumer is.
 const CALLS_BEFORE: u64 = 8;
 /// An endpoint without calls for so long is forgotten, nanoseconds.
 const ENDPOINT_IDLE_NS: u64 = 3_600_000_000_000;
-/// A connection that is captured whole and had no call for so long is forgotten, nanoseconds.
-const CONNECTION_IDLE_NS: u64 = 60_000_000_000;
 /// How often all endpoints are looked at, nanoseconds.
 const LOOK_NS: u64 = 1_000_000_000;
 
@@ -63,16 +60,12 @@ counters! {
     calls_beyond_endpoints,
     /// Calls of connections beyond the limit: those are captured whole.
     calls_beyond_connections,
-    /// Calls with a path too long to be remembered: their connections are captured whole.
-    paths_too_long,
     /// Orders to capture less of a connection.
     orders_less,
     /// Orders to capture more of one.
     orders_more,
-    /// Calls that were counted like the latest of their connection when it ended.
-    calls_left_over,
-    /// Calls left over of connections of which no call is remembered: in no endpoint.
-    calls_unattributed,
+    /// Orders to capture less of a connection that cannot be captured less at present: it is asked again later.
+    orders_refused,
 }
 
 /// When less is captured.
@@ -118,15 +111,15 @@ pub struct Rest {
     pub every: u32,
 }
 
-/// See the module's description. `Last`: what is needed to count more calls like a given one.
+/// See the module's description.
 #[derive(Debug)]
-pub struct Decay<Last> {
+pub struct Decay {
     rules: Rules,
     /// `false`: everything is captured, and nothing is learnt.
     enabled: bool,
     finder: Finder,
     endpoints: HashMap<u64, Watched>,
-    connections: HashMap<u64, Connection<Last>>,
+    connections: HashMap<u64, Connection>,
     /// Facets of all endpoints.
     facets: usize,
     orders: Vec<Rest>,
@@ -141,7 +134,7 @@ struct Watched {
     connections: HashSet<u64>,
 }
 
-impl<Last> Decay<Last> {
+impl Decay {
     /// Nothing is known yet.
     #[must_use]
     pub fn new(rules: Rules, enabled: bool) -> Self {
@@ -191,9 +184,8 @@ impl<Last> Decay<Last> {
         self.finder.endpoint(name)
     }
 
-    /// Takes a captured call of an endpoint. When it may have to stand for later ones, `last` is asked for what that needs; `None`: it
-    /// cannot.
-    pub fn take(&mut self, endpoint: u64, seen: &Sighting<'_>, last: impl FnOnce() -> Option<Last>) {
+    /// Takes a captured call of an endpoint.
+    pub fn take(&mut self, endpoint: u64, seen: &Sighting<'_>) {
         // The kernel can lower what comes one call after the other.
         let in_turns = matches!(seen.exchange.request.version, Version::Http10 | Version::Http11);
         if !self.enabled || !in_turns {
@@ -209,7 +201,7 @@ impl<Last> Decay<Last> {
             return;
         }
         let connection = self.connections.entry(id).or_default();
-        for forgotten in connection.note(endpoint, seen.now_ns) {
+        for forgotten in connection.note(endpoint) {
             if let Some(watched) = self.endpoints.get_mut(&forgotten) {
                 watched.connections.remove(&id);
             }
@@ -217,19 +209,9 @@ impl<Last> Decay<Last> {
         if let Some(watched) = self.endpoints.get_mut(&endpoint) {
             watched.connections.insert(id);
         }
-        let mut every = self.every(id);
-        if every > 1 {
-            match last() {
-                Some(last) => {
-                    if let Some(connection) = self.connections.get_mut(&id) {
-                        connection.last = Some(Box::new(last));
-                    }
-                }
-                None => {
-                    self.counters.paths_too_long += 1;
-                    every = 1;
-                }
-            }
+        let every = self.every(id);
+        if every > 1 && !self.connections.get(&id).is_some_and(Connection::may_ask) {
+            return;
         }
         self.order(id, every);
     }
@@ -306,21 +288,15 @@ impl<Last> Decay<Last> {
         std::mem::take(&mut self.orders)
     }
 
-    /// So many more calls like the latest of this connection were made, and not captured: what is remembered of that.
-    pub fn left_over(&mut self, connection: u64, calls: u64) -> Option<&Last> {
-        let last = self
-            .connections
-            .get(&connection)
-            .and_then(|it| it.last.as_deref());
-        match last {
-            Some(_) => self.counters.calls_left_over += calls,
-            None => self.counters.calls_unattributed += calls,
+    /// An order to capture less of a connection cannot be obeyed: all of it is captured. It is asked again after more calls.
+    pub fn refused(&mut self, connection: u64) {
+        self.counters.orders_refused += 1;
+        if let Some(connection) = self.connections.get_mut(&connection) {
+            connection.refused();
         }
-        last
     }
 
-    /// A connection has ended.
-    pub fn ended(&mut self, id: u64) {
+    fn forget(&mut self, id: u64) {
         let Some(connection) = self.connections.remove(&id) else {
             return;
         };
@@ -331,8 +307,8 @@ impl<Last> Decay<Last> {
         }
     }
 
-    /// Call now and then: looks at endpoints whose time has come, forgets who is silent.
-    pub fn tick(&mut self, now_ns: u64) {
+    /// Call now and then: looks at endpoints whose time has come, forgets those without calls, and connections that are not `alive`.
+    pub fn tick(&mut self, now_ns: u64, alive: impl Fn(u64) -> bool) {
         if now_ns.saturating_sub(self.looked_ns) < LOOK_NS {
             return;
         }
@@ -357,17 +333,14 @@ impl<Last> Decay<Last> {
                 self.facets = self.facets.saturating_sub(watched.endpoint.facets());
             }
         }
-        let idle: Vec<u64> = self
+        let gone: Vec<u64> = self
             .connections
-            .iter()
-            .filter(|(_, connection)| {
-                // One that is captured less, or was, has calls left over at its end.
-                connection.last.is_none() && now_ns.saturating_sub(connection.seen_ns) >= CONNECTION_IDLE_NS
-            })
-            .map(|(id, _)| *id)
+            .keys()
+            .copied()
+            .filter(|id| !alive(*id))
             .collect();
-        for id in idle {
-            self.ended(id);
+        for connection in gone {
+            self.forget(connection);
         }
     }
 
@@ -377,9 +350,9 @@ impl<Last> Decay<Last> {
         &self.counters
     }
 
-    /// The present state. `last_bytes`: what a remembered call keeps.
+    /// The present state.
     #[must_use]
-    pub fn report(&self, last_bytes: impl Fn(&Last) -> usize) -> Report {
+    pub fn report(&self) -> Report {
         let mut levels: Vec<Level> = Vec::new();
         for watched in self.endpoints.values() {
             let every = watched.endpoint.every(&self.rules);
@@ -390,14 +363,10 @@ impl<Last> Decay<Last> {
         }
         levels.sort_unstable_by_key(|level| level.every);
         let resting = self.connections.values().filter(|it| it.every > 1).count();
-        let lasts = self.connections.values().filter_map(|it| it.last.as_deref());
         let carried: usize = self.endpoints.values().map(|it| it.connections.capacity()).sum();
         let bytes = self.endpoints.capacity() * size_of::<(u64, Watched)>()
-            + self.connections.capacity() * size_of::<(u64, Connection<Last>)>()
-            + (self.facets + carried) * 2 * size_of::<u64>()
-            + lasts
-                .map(|last| size_of::<Last>() + last_bytes(last))
-                .sum::<usize>();
+            + self.connections.capacity() * size_of::<(u64, Connection)>()
+            + (self.facets + carried) * 2 * size_of::<u64>();
         Report {
             enabled: self.enabled,
             levels,

@@ -27,21 +27,21 @@ fn exchange(status: u16, index: u64) -> Exchange {
 }
 
 /// A call of a connection that is kept alive.
-fn call(decay: &mut Decay<u64>, connection: u64, endpoint: u64, status: u16, now_ns: u64) {
+fn call(decay: &mut Decay, connection: u64, endpoint: u64, status: u16, now_ns: u64) {
     let sighting = Sighting {
         connection,
         exchange: &exchange(status, CALLS_BEFORE),
         consumer: "shop",
         now_ns,
     };
-    decay.take(endpoint, &sighting, || Some(endpoint));
+    decay.take(endpoint, &sighting);
 }
 
-fn decay() -> Decay<u64> {
+fn decay() -> Decay {
     Decay::new(RULES, true)
 }
 
-fn orders(decay: &mut Decay<u64>) -> Vec<(u64, u32)> {
+fn orders(decay: &mut Decay) -> Vec<(u64, u32)> {
     let orders = decay.take_orders();
     orders
         .iter()
@@ -50,7 +50,7 @@ fn orders(decay: &mut Decay<u64>) -> Vec<(u64, u32)> {
 }
 
 /// Until nothing less is captured of this connection and endpoint.
-fn saturate(decay: &mut Decay<u64>, connection: u64, endpoint: u64) {
+fn saturate(decay: &mut Decay, connection: u64, endpoint: u64) {
     for _ in 0..=3 * RULES.after {
         call(decay, connection, endpoint, 200, 0);
     }
@@ -70,11 +70,11 @@ fn a_connection_is_captured_less_step_by_step_and_each_order_is_given_once() {
         consumer: "shop",
         now_ns: 0,
     };
-    decay.take(10, &first, || Some(10));
+    decay.take(10, &first);
     assert_eq!(orders(&mut decay), []);
     call(&mut decay, 2, 10, 200, 0);
     assert_eq!(orders(&mut decay), [(2, 64)]);
-    let report = decay.report(|_| 0);
+    let report = decay.report();
     assert_eq!((report.connections, report.connections_resting), (2, 2));
     assert_eq!(
         report.levels,
@@ -115,9 +115,9 @@ fn a_whole_look_concerns_all_connections_and_ends() {
         saturate(&mut decay, connection, 10);
     }
     orders(&mut decay);
-    decay.tick(RULES.review_ns - 1);
+    decay.tick(RULES.review_ns - 1, |_| true);
     assert_eq!(orders(&mut decay), []);
-    decay.tick(2 * RULES.review_ns);
+    decay.tick(2 * RULES.review_ns, |_| true);
     assert_eq!(orders(&mut decay), [(1, 1), (2, 1)]);
     for _ in 0..RULES.after {
         call(&mut decay, 1, 10, 200, 2 * RULES.review_ns);
@@ -129,7 +129,7 @@ fn a_whole_look_concerns_all_connections_and_ends() {
 }
 
 #[test]
-fn switched_off_everything_is_captured_and_what_is_left_over_still_counted() {
+fn switched_off_everything_is_captured() {
     let mut decay = decay();
     for connection in 1..=2 {
         saturate(&mut decay, connection, 10);
@@ -139,36 +139,42 @@ fn switched_off_everything_is_captured_and_what_is_left_over_still_counted() {
     assert_eq!(orders(&mut decay), [(1, 1), (2, 1)]);
     saturate(&mut decay, 1, 10);
     assert_eq!(orders(&mut decay), []);
-    assert_eq!(decay.left_over(1, 5), Some(&10));
-    assert_eq!(decay.left_over(7, 3), None);
-    assert_eq!(
-        (
-            decay.counters().calls_left_over,
-            decay.counters().calls_unattributed
-        ),
-        (5, 3)
-    );
     decay.enable(true);
     call(&mut decay, 1, 10, 200, 0);
     assert_eq!(orders(&mut decay), [], "all is learnt again");
 }
 
 #[test]
-fn who_is_silent_is_forgotten_unless_it_has_calls_to_stand_for() {
+fn who_is_gone_is_forgotten() {
     let mut decay = decay();
     call(&mut decay, 1, 10, 200, 0);
     saturate(&mut decay, 2, 20);
     orders(&mut decay);
-    decay.tick(CONNECTION_IDLE_NS);
-    assert_eq!(decay.report(|_| 0).connections, 1);
-    decay.tick(ENDPOINT_IDLE_NS);
+    decay.tick(LOOK_NS, |connection| connection == 2);
+    assert_eq!(decay.report().connections, 1);
+    decay.tick(ENDPOINT_IDLE_NS, |_| true);
     assert_eq!(orders(&mut decay), [(2, 1)]);
     assert_eq!((decay.endpoints.len(), decay.facets), (0, 0));
     assert_eq!(decay.counters().endpoints_idle, 2);
-    assert_eq!(decay.left_over(2, 1), Some(&20));
-    decay.ended(2);
-    assert_eq!(decay.report(|_| 0).connections, 0);
-    assert_eq!(decay.left_over(2, 1), None);
+    decay.tick(2 * ENDPOINT_IDLE_NS, |_| false);
+    assert_eq!(decay.report().connections, 0);
+}
+
+#[test]
+fn a_connection_that_cannot_be_captured_less_is_asked_again_later() {
+    let mut decay = decay();
+    saturate(&mut decay, 1, 10);
+    for pause in [1, 2, 4] {
+        assert_eq!(decay.take_orders().last().map(|order| order.every), Some(64));
+        decay.refused(1);
+        for _ in 1..pause {
+            call(&mut decay, 1, 10, 200, 0);
+            assert_eq!(orders(&mut decay), []);
+        }
+        call(&mut decay, 1, 10, 200, 0);
+    }
+    assert_eq!(decay.counters().orders_refused, 3);
+    assert_eq!(decay.report().connections_resting, 1);
 }
 
 #[test]
@@ -191,19 +197,6 @@ fn what_is_beyond_a_limit_is_captured_whole_and_counted() {
     orders(&mut many);
     saturate(&mut many, CONNECTIONS_MAX as u64, 10);
     assert_eq!(orders(&mut many), []);
-
-    let mut long = decay();
-    let sighting = Sighting {
-        connection: 1,
-        exchange: &exchange(200, CALLS_BEFORE),
-        consumer: "shop",
-        now_ns: 0,
-    };
-    for _ in 0..=RULES.after {
-        long.take(10, &sighting, || None);
-    }
-    assert_eq!(orders(&mut long), []);
-    assert_eq!(long.counters().paths_too_long, 1);
 }
 
 #[test]
@@ -218,7 +211,7 @@ fn what_does_not_come_one_after_the_other_is_no_matter() {
             consumer: "shop",
             now_ns: 0,
         };
-        decay.take(10, &sighting, || Some(10));
+        decay.take(10, &sighting);
     }
     assert_eq!((orders(&mut decay), decay.endpoints.len()), (vec![], 0));
 }
@@ -227,36 +220,35 @@ fn what_does_not_come_one_after_the_other_is_no_matter() {
 #[derive(Debug, Default)]
 struct Source {
     every: u32,
-    /// Calls left out since the last captured one.
-    rested: u64,
+    /// Calls until one is captured, with that.
     gap: u32,
 }
 
 proptest! {
-    /// Whatever is called, and however late orders are obeyed: the weights and what is left over add up to the calls, and no connection
-    /// rests longer than a gap after its endpoint is captured whole.
+    /// Whatever is called, and however late orders are obeyed: what is captured less was asked for because nothing was new, of each
+    /// connection that carries something new everything is wanted, and what is remembered of connections and endpoints fits together.
     #[test]
-    fn sums_are_exact(
+    fn nothing_rests_that_carries_something_new(
         calls in prop::collection::vec((0u64..4, 0u64..3, prop::bool::weighted(0.01), any::<u32>()), 1..1500),
         obey in 1usize..20,
     ) {
         let mut decay = decay();
         let mut sources: HashMap<u64, Source> = HashMap::new();
-        let (mut counted, mut pending) = (0, Vec::new());
+        let mut pending = Vec::new();
         for (number, (connection, endpoint, fails, chance)) in calls.iter().enumerate() {
             let source = sources.entry(*connection).or_default();
             source.gap = source.gap.saturating_sub(1);
-            if source.gap > 0 {
-                source.rested += 1;
-            } else {
-                counted += 1 + std::mem::take(&mut source.rested);
+            if source.gap == 0 {
                 // 1 … 2 × every − 1
                 source.gap = 1 + chance % (2 * source.every.max(1) - 1);
                 call(&mut decay, *connection, *endpoint, if *fails { 500 } else { 200 }, number as u64);
             }
             pending.extend(decay.take_orders());
-            for order in &pending {
-                prop_assert!(decay.connections.contains_key(&order.connection));
+            for (id, connection) in &decay.connections {
+                let needs = connection.endpoints().map(|it| decay.endpoints[&it].endpoint.every(&RULES));
+                prop_assert!(needs.min().is_some_and(|needs| connection.every <= needs));
+                let knows = |it| decay.endpoints[&it].connections.contains(id);
+                prop_assert!(connection.endpoints().all(knows));
             }
             if number % obey == 0 {
                 for order in pending.drain(..) {
@@ -268,14 +260,7 @@ proptest! {
                 }
             }
         }
-        for (connection, source) in sources {
-            if source.rested > 0 && decay.left_over(connection, source.rested).is_some() {
-                counted += source.rested;
-            }
-            decay.ended(connection);
-        }
-        prop_assert_eq!(counted, calls.len() as u64);
-        prop_assert_eq!(decay.counters().calls_unattributed, 0);
+        decay.tick(LOOK_NS, |_| false);
         prop_assert!(decay.connections.is_empty());
         prop_assert!(decay.endpoints.values().all(|watched| watched.connections.is_empty()));
     }

@@ -9,7 +9,7 @@ pub mod edges;
 #[cfg(test)]
 mod flow_tests;
 mod message;
-mod rested;
+mod weigh;
 
 use std::hash::{Hash, Hasher};
 use std::net::{IpAddr, Ipv4Addr};
@@ -26,7 +26,6 @@ pub use self::drops::redaction_drops;
 use self::drops::{counted, left_out};
 use self::edges::{EdgeCall, EdgeKey, Edges};
 use self::message::{Redacted, application_name, call_message};
-use self::rested::Like;
 use crate::attribution::Process;
 use crate::budget::{CallBudget, CallClass};
 use crate::decay::{Decay, Rules};
@@ -75,7 +74,7 @@ pub struct Pipeline {
     redactor: Redactor,
     hosts: Hosts,
     edges: Edges,
-    decay: Decay<Like>,
+    decay: Decay,
     calls: Vec<wire::v1::Call>,
     seed: u64,
     targets_unknown: u64,
@@ -150,7 +149,7 @@ impl Pipeline {
             ts_us: measures.ts_us,
         };
         if let Some(leaf) = leaf.filter(|_| !call.again) {
-            self.weigh(call, (&api, leaf), (&edge, edge_call), &measures);
+            self.weigh(call, &api, leaf, &edge);
         }
         self.edges.add(edge, edge_call);
         if call.again {

@@ -138,7 +138,6 @@ fn fate(stage: &str, name: &str) -> Fate {
             | "containers_evicted" | "workloads_evicted" | "cgroup_walks_cut",
         )
         | ("harm", "steps_refused" | "accounts_evicted") => Fate::LeftOut,
-        ("decay", "calls_unattributed") => Fate::Lost,
         _ => Fate::Counted,
     }
 }
@@ -211,14 +210,8 @@ mod tests {
         let judged = table.iter().filter(|row| row.fate != Fate::Counted);
         let of = |stage| judged.clone().filter(|row| row.stage == stage).count();
         assert_eq!(
-            (
-                of("tracker"),
-                of("protocol"),
-                of("attribution"),
-                of("harm"),
-                of("decay")
-            ),
-            (9, 15, 7, 2, 1)
+            (of("tracker"), of("protocol"), of("attribution"), of("harm")),
+            (9, 15, 7, 2)
         );
     }
 }

@@ -340,6 +340,17 @@ impl Common {
 }
 
 impl Tracker {
+    /// Whether connections may be told to rest from now on. Those that rest do so until they are told otherwise.
+    pub fn allow_rests(&mut self, allowed: bool) {
+        self.common.rests = allowed;
+    }
+
+    /// Whether this connection is known.
+    #[must_use]
+    pub fn tracks(&self, connection: u64) -> bool {
+        self.connections.contains_key(&connection)
+    }
+
     /// Lets a connection rest: of its exchanges about one in `every` is captured from its next request on, and stands for the others; of 0
     /// and 1, all again. False when it may not: see [`Connection::can_rest`]; also where [`Limits::rests`](super::Limits) says no.
     pub fn rest(&mut self, connection: u64, every: u32) -> bool {
