@@ -256,7 +256,8 @@ impl Capture {
 
     /// Less of what is known, more of what is new.
     fn let_rest(&mut self, now_ns: u64) {
-        self.pipeline.tick(now_ns, |connection| self.tracker.tracks(connection));
+        self.pipeline
+            .tick(now_ns, |connection| self.tracker.tracks(connection));
         for Rest { connection, every } in self.pipeline.take_rests() {
             if !self.tracker.rest(connection, every) {
                 self.pipeline.rest_refused(connection);
