@@ -29,9 +29,9 @@ use crate::status::{CounterRow, ExportRow, ProgramRow, ProviderRow, Published, R
 use crate::tap::Taps;
 use crate::tracker::{Limits, Order, PARSER_BYTES_MAX, Tracker};
 
-/// Records taken in one round before orders are given and timers looked at.
+/// Records taken in one round before timers are looked at.
 const ROUND_RECORDS_MAX: usize = 65_536;
-/// Records after which it is looked what capturing costs processes, if it is time.
+/// Records after which orders are given, and it is looked what capturing costs processes, if it is time.
 const LOOK_RECORDS: usize = 1024;
 /// How long records are still taken after the order to stop, should they come faster than they are handled.
 const STOP_DRAIN_MAX: Duration = Duration::from_secs(2);
@@ -215,6 +215,38 @@ impl Capture {
     fn round(&mut self) -> usize {
         let mut records = 0;
         let now_ns = clock::monotonic_ns();
+        while records < ROUND_RECORDS_MAX {
+            // Also in a round that takes long: that there is too much is when processes need it, and when orders help.
+            self.look_at_harm();
+            let taken = self.take_records(LOOK_RECORDS, now_ns);
+            records += taken;
+            self.let_rest(now_ns);
+            self.give_orders();
+            if taken < LOOK_RECORDS {
+                break;
+            }
+        }
+        let (tracker, mut sink) = self.split();
+        tracker.tick(now_ns, &mut |call| sink.take(&call));
+        self.tracker.check_excluded(now_ns, &self.attribution);
+        self.give_orders();
+        self.loaded.flush_diagnostics();
+        records
+    }
+
+    fn look_at_harm(&mut self) {
+        let now_ns = clock::monotonic_ns();
+        self.harm.look(now_ns, &mut self.loaded.accounts, |process| {
+            let key = attribution::ProcessKey {
+                pid: process.pid,
+                start_ns: process.start_ns,
+            };
+            Some(self.attribution.workload_of(key, now_ns)?.name.clone())
+        });
+    }
+
+    /// Takes at most so many records. Gives how many there were.
+    fn take_records(&mut self, most: usize, now_ns: u64) -> usize {
         let mut sink = Sink {
             pipeline: &mut self.pipeline,
             taps: &self.sinks.taps,
@@ -222,22 +254,10 @@ impl Capture {
             outbox: self.sinks.outbox.as_ref(),
             epoch_us: self.epoch_us,
         };
-        while records < ROUND_RECORDS_MAX {
-            if records % LOOK_RECORDS == 0 {
-                // Also in a round that takes long: that there is too much is when processes need it.
-                let now_ns = clock::monotonic_ns();
-                self.harm.look(now_ns, &mut self.loaded.accounts, |process| {
-                    let key = attribution::ProcessKey {
-                        pid: process.pid,
-                        start_ns: process.start_ns,
-                    };
-                    Some(self.attribution.workload_of(key, now_ns)?.name.clone())
-                });
-            }
+        for taken in 0..most {
             let Some(record) = self.loaded.ring.next() else {
-                break;
+                return taken;
             };
-            records += 1;
             match ebpf::parse(&record) {
                 None => self.tracker.invalid_record(),
                 Some(event) => {
@@ -246,12 +266,7 @@ impl Capture {
                 }
             }
         }
-        self.tracker.tick(now_ns, &mut |call| sink.take(&call));
-        self.tracker.check_excluded(now_ns, &self.attribution);
-        self.let_rest(now_ns);
-        self.give_orders();
-        self.loaded.flush_diagnostics();
-        records
+        most
     }
 
     /// Less of what is known, more of what is new.
