@@ -44,7 +44,7 @@ pub enum Counter {
     LostRequestsOut,
     /// Lost records that began like a response (events only).
     LostResponses,
-    /// Moved on connections of which no transfer was seen until they closed.
+    /// Moved on connections of which no transfer was seen until they closed; with kprobes, sent over UNIX sockets.
     Unseen,
     /// Calls in progress beyond the number of threads that are remembered.
     ThreadsFull,
@@ -164,7 +164,7 @@ impl Counter {
             Self::LostRequestsOut => "requests among the lost records, at the client's end",
             Self::LostResponses => "responses among the lost records, both ends",
             Self::Unseen => {
-                "connections used in ways only that this provider does not see (io_uring, 32-bit calls): any protocol"
+                "connections used in ways only that this provider does not see (io_uring, 32-bit calls, UNIX sockets with kprobe): any protocol"
             }
             Self::ThreadsFull => "calls in progress beyond the number of threads that are remembered",
             Self::Rested => {

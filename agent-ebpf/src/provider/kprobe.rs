@@ -15,6 +15,7 @@ use crate::{
     iter,
     kernel::{OFF_SOCKET_SK, OFF_TCP_COPIED_SEQ, OFF_TCP_WRITE_SEQ, Socket, probed},
     maps::{RECEIVES, SENDS},
+    owner,
     place::Place,
     transfer::{Transfer, transfer},
 };
@@ -141,6 +142,19 @@ fn place(message: u64, bytes: u32) -> Place {
     } else {
         iter::behind(message, bytes)
     }
+}
+
+/// `unix_stream_sendmsg(sock, msg, size)`. No function is called behind every copy of what a UNIX socket receives, so nothing of them is
+/// captured; what is sent is counted.
+#[kprobe]
+pub fn kprobe_unix_stream_sendmsg(ctx: ProbeContext) -> u32 {
+    let what = if owner::is_self() {
+        Counter::Own
+    } else {
+        Counter::Unseen
+    };
+    count(what, argument(&ctx, 2));
+    0
 }
 
 /// `tcp_recvmsg(sk, msg, len, flags, …)`.

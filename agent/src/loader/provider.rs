@@ -231,6 +231,9 @@ fn kprobe_hooks(kernel: &Btf) -> Result<Vec<Hook>, &'static str> {
         _ => return Err("tcp_recvmsg with four to six arguments"),
     };
     hooks.push(Hook::new(receive, "tcp_recvmsg"));
+    if kernel.parameters("unix_stream_sendmsg") == Some(3) {
+        hooks.push(Hook::new("kprobe_unix_stream_sendmsg", "unix_stream_sendmsg"));
+    }
     for (program, function) in [
         ("kprobe_do_tcp_sendpages", "do_tcp_sendpages"),
         ("kprobe_tcp_splice_read", "tcp_splice_read"),
