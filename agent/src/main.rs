@@ -37,8 +37,8 @@ enum Command {
         calls.jsonl       one call a line\n  \
         inventory.json    endpoints, as the REST API gives them\n  \
         openapi/          one OpenAPI document per host\n  \
-        detections.jsonl  sensitive values\n  \
-        findings.jsonl    what is wrong\n  \
+        detections.jsonl  sensitive values (empty so far)\n  \
+        findings.jsonl    what is wrong (empty so far)\n  \
         summary.json      counts, and what was dropped and why\n\n\
         Values are redacted as before they leave a node. With --reveal they are as they were, bytes that are no UTF-8 percent-encoded.\n\n\
         Examples:\n  eastwatch-agent replay --out-dir results capture.pcap\n  \
@@ -85,7 +85,7 @@ enum NodeCommand {
     )]
     Doctor {
         /// Form of the output.
-        #[arg(long, value_enum, default_value_t)]
+        #[arg(short, long, value_enum, default_value_t)]
         output: Output,
     },
 }
@@ -93,28 +93,28 @@ enum NodeCommand {
 #[derive(Args)]
 struct TailArgs {
     /// Only calls whose client's or server's workload contains this.
-    #[arg(long, default_value = "")]
+    #[arg(long, default_value = "", hide_default_value = true)]
     workload: String,
     /// Only calls whose host contains this.
-    #[arg(long, default_value = "")]
+    #[arg(long, default_value = "", hide_default_value = true)]
     host: String,
     /// Only calls whose target begins with this.
-    #[arg(long, default_value = "")]
+    #[arg(long, default_value = "", hide_default_value = true)]
     path: String,
     /// Only calls of this method.
-    #[arg(long, default_value = "")]
+    #[arg(long, default_value = "", hide_default_value = true)]
     method: String,
-    /// Only calls of this status: a code as 404, or a class as 5xx.
-    #[arg(long, default_value = "")]
+    /// Only calls of this status: a code as 404, a class as 5xx, or none for no response.
+    #[arg(long, default_value = "", hide_default_value = true)]
     status: String,
     /// Only calls of this protocol on top of HTTP: grpc, grpc-web, websocket, sse, graphql, json-rpc, soap, xml-rpc, or http.
-    #[arg(long, value_name = "PROTOCOL", default_value = "")]
+    #[arg(long, value_name = "PROTOCOL", default_value = "", hide_default_value = true)]
     application: String,
     /// End after so many calls.
-    #[arg(short = 'n', long, value_name = "CALLS")]
+    #[arg(short = 'n', long, value_name = "CALLS", value_parser = clap::value_parser!(u64).range(1..))]
     limit: Option<u64>,
     /// Form of the output.
-    #[arg(long, value_enum, default_value_t)]
+    #[arg(short, long, value_enum, default_value_t)]
     output: Output,
 }
 

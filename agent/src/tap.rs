@@ -77,11 +77,30 @@ pub struct TapFilter {
     pub path: String,
     /// Method, any case.
     pub method: String,
-    /// Status: a code, or a class as `5xx`; `0` for none seen.
+    /// Status: a code, a class as `5xx`, or `none` for no response.
     pub status: String,
     /// What speaks on top of HTTP, any case. An agent that does not know it yet is not told of it in vain.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub application: String,
+}
+
+/// A status that is asked for.
+enum Wanted {
+    NoResponse,
+    /// Hundreds.
+    Class(u16),
+    Code(u16),
+}
+
+impl Wanted {
+    fn parse(text: &str) -> Option<Self> {
+        match text.as_bytes() {
+            b"none" => Some(Self::NoResponse),
+            [class @ b'1'..=b'5', b'x' | b'X', b'x' | b'X'] => Some(Self::Class(u16::from(class - b'0'))),
+            [b'1'..=b'9', b'0'..=b'9', b'0'..=b'9'] => text.parse().map(Self::Code).ok(),
+            _ => None,
+        }
+    }
 }
 
 impl TapFilter {
@@ -98,10 +117,12 @@ impl TapFilter {
     }
 
     fn matches_status(&self, status: u16) -> bool {
-        match self.status.strip_suffix("xx") {
+        match Wanted::parse(&self.status) {
             _ if self.status.is_empty() => true,
-            Some(class) => class.parse() == Ok(status / 100),
-            None => self.status.parse() == Ok(status),
+            Some(Wanted::NoResponse) => status == 0,
+            Some(Wanted::Class(class)) => status / 100 == class,
+            Some(Wanted::Code(code)) => status == code,
+            None => false,
         }
     }
 
@@ -110,10 +131,9 @@ impl TapFilter {
     /// # Errors
     /// Cause and remedy.
     pub fn check(&self) -> Result<(), String> {
-        let status = self.status.strip_suffix("xx").unwrap_or(&self.status);
-        if !self.status.is_empty() && status.parse::<u16>().is_err() {
+        if !self.status.is_empty() && Wanted::parse(&self.status).is_none() {
             return Err(format!(
-                "--status `{}` is no status: give a code as 404, or a class as 5xx",
+                "--status `{}` is no status: give a code as 404, a class as 5xx, or none for no response",
                 self.status
             ));
         }
@@ -254,7 +274,8 @@ mod tests {
             ("status", "404", true),
             ("status", "4xx", true),
             ("status", "5xx", false),
-            ("status", "0", false),
+            ("status", "none", false),
+            ("status", "4XX", true),
             ("application", "gRPC", true),
             ("application", "grpc-web", false),
             ("application", "http", false),
@@ -262,7 +283,14 @@ mod tests {
             assert_eq!(filter(field, value).matches(&call()), expect, "{field}={value}");
         }
         assert!(TapFilter::default().matches(&call()));
-        assert!(filter("status", "ok").check().is_err());
+        for wrong in ["ok", "0", "6xx", "xx", "42", "+404", "1000"] {
+            assert!(filter("status", wrong).check().is_err(), "{wrong}");
+        }
+        for right in ["", "none", "404", "999", "1xx", "5xx"] {
+            assert_eq!(filter("status", right).check(), Ok(()), "{right}");
+        }
+        let unanswered = TapCall { status: 0, ..call() };
+        assert!(filter("status", "none").matches(&unanswered));
         assert!(filter("application", "corba").check().is_err());
         for name in Application::NAMES {
             assert_eq!(filter("application", name).check(), Ok(()));

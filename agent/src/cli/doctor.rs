@@ -21,6 +21,8 @@ const TRIAL_RING_BYTES: u32 = 64 << 10;
 
 /// Most workloads in the table of capture rates: those with the lowest.
 const WORKLOADS_SHOWN: usize = 30;
+/// Spaces between columns.
+const GAP: u16 = 2;
 
 /// One thing that was looked at.
 #[derive(Clone, Debug, Serialize)]
@@ -203,6 +205,9 @@ fn table(header: &[&str]) -> Table {
         .load_style(TableStyle::new())
         .set_content_arrangement(ContentArrangement::Dynamic)
         .set_header(header);
+    for column in table.column_iter_mut() {
+        column.set_padding((0, GAP));
+    }
     table
 }
 
@@ -420,5 +425,10 @@ fn print_coverage(out: &mut impl Write, coverage: &[CoverageRow]) -> Result<()> 
 
 /// As percent, rounded down: 100 only where nothing is missing.
 fn rate(rate: f64) -> String {
-    format!("{:.2} %", (rate * 10_000.0).floor() / 100.0)
+    let hundredths = (rate * 10_000.0).floor();
+    if hundredths == 10_000.0 {
+        "100 %".to_owned()
+    } else {
+        format!("{:.2} %", hundredths / 100.0)
+    }
 }

@@ -134,7 +134,7 @@ impl Printer {
     }
 }
 
-const HEADER: &str = "TIME          CLIENT → SERVER                                STATUS     TIME       SIZE  METHOD HOST TARGET";
+const HEADER: &str = "TIME          CLIENT → SERVER                                STATUS  DURATION      SIZE  METHOD HOST TARGET";
 
 fn table_line(call: &TapCall) -> String {
     let end = |workload: &str, address: &str| {

@@ -348,5 +348,7 @@ fn chain(error: &dyn std::error::Error) -> String {
         }
         cause = error.source();
     }
-    text
+    // Of a program that the verifier never came to see.
+    let said = text.trim_end();
+    said.strip_suffix(". Verifier output:").unwrap_or(said).to_owned()
 }

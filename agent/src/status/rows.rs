@@ -56,7 +56,7 @@ impl Rows {
                 name: name.to_owned(),
                 events,
                 bytes,
-                meaning: meaning.to_owned(),
+                meaning: phrase(meaning),
                 fate: fate(stage, name),
             });
         }
@@ -79,6 +79,13 @@ impl Rows {
     pub fn finish(self) -> Vec<CounterRow> {
         self.0
     }
+}
+
+/// The sentence that documents a counter, as the other rows say what they mean.
+fn phrase(sentence: &str) -> String {
+    let mut letters = sentence.trim_end_matches('.').chars();
+    let first = letters.next().map(|first| first.to_lowercase());
+    first.into_iter().flatten().chain(letters).collect()
 }
 
 fn bytes_of(name: &str) -> Option<&'static str> {
@@ -199,7 +206,14 @@ mod tests {
     fn every_row_is_one_and_says_what_it_means() {
         let mut seen = std::collections::HashSet::new();
         for row in table() {
-            assert!(!row.meaning.is_empty(), "{}", row.name);
+            let begins = row.meaning.chars().next();
+            assert!(
+                begins.is_some_and(|first| !first.is_uppercase()),
+                "{}: {}",
+                row.name,
+                row.meaning
+            );
+            assert!(!row.meaning.ends_with('.'), "{}: {}", row.name, row.meaning);
             assert!(seen.insert((row.stage.clone(), row.name.clone())), "{}", row.name);
         }
     }

@@ -51,7 +51,12 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Params<T> {
                 // The cause alone: "unknown field `x`, expected one of …".
                 let cause = std::error::Error::source(&rejection)
                     .map_or_else(|| rejection.to_string(), ToString::to_string);
-                ApiError::bad_parameter(cause.replace("unknown field", "unknown parameter"))
+                // It begins with the parameter's name, and so does the sentence after it.
+                let sentence = cause
+                    .split_once(": ")
+                    .filter(|(_, rest)| rest.starts_with("unknown field"))
+                    .map_or(cause.as_str(), |(_, rest)| rest);
+                ApiError::bad_parameter(sentence.replace("unknown field", "unknown parameter"))
             })
     }
 }

@@ -2,6 +2,12 @@
 
 use clap::{Parser, Subcommand, ValueEnum};
 
+/// Heading of the options that every command has.
+const COMMON: &str = "Options of every command";
+
+/// Narrowest table: below, columns would have a letter or two.
+pub const WIDTH_MIN: u16 = 40;
+
 /// Shows the APIs that run, who calls them, and every call that was kept.
 #[derive(Debug, Parser)]
 #[command(
@@ -16,16 +22,23 @@ pub struct Args {
     #[arg(
         long,
         global = true,
+        help_heading = COMMON,
         value_name = "URL",
         env = "EASTWATCH_URL",
         default_value = "http://127.0.0.1:4461"
     )]
     pub url: String,
     /// How to show the answer.
-    #[arg(long, short, global = true, value_enum, default_value_t = Output::Table)]
+    #[arg(long, short, global = true, help_heading = COMMON, value_enum, default_value_t = Output::Table)]
     pub output: Output,
     /// Width of tables in characters; the terminal's when not given, unlimited when there is none.
-    #[arg(long, global = true, value_name = "CHARACTERS")]
+    #[arg(
+        long,
+        global = true,
+        help_heading = COMMON,
+        value_name = "CHARACTERS",
+        value_parser = clap::value_parser!(u16).range(i64::from(WIDTH_MIN)..)
+    )]
     pub width: Option<u16>,
     /// What to show.
     #[command(subcommand)]

@@ -15,6 +15,9 @@ const CONNECT_TIME_MAX: Duration = Duration::from_secs(5);
 /// How long an answer may take; the collector gives up a query before.
 const ANSWER_TIME_MAX: Duration = Duration::from_secs(120);
 
+/// Code of a question that is wrong.
+const BAD_PARAMETER: &str = "bad_parameter";
+
 /// Query parameters that were given.
 pub type Query<'a> = Vec<(&'static str, &'a str)>;
 
@@ -70,7 +73,7 @@ impl CliError {
             // Whoever reads has read enough.
             Self::Print(error) if error.kind() == std::io::ErrorKind::BrokenPipe => EXIT_OK,
             Self::Url { .. } => EXIT_USAGE,
-            Self::Refused { code, .. } if code == "bad_parameter" => EXIT_USAGE,
+            Self::Refused { code, .. } if code == BAD_PARAMETER => EXIT_USAGE,
             Self::Refused { .. } | Self::Answer { .. } | Self::Print(_) => EXIT_ERROR,
             Self::Unreachable { .. } => EXIT_UNREACHABLE,
         }
@@ -136,6 +139,12 @@ impl Client {
             return serde_json::from_slice(&body).map_err(|error| answer(error.to_string()));
         }
         match serde_json::from_slice::<ErrorBody>(&body) {
+            // What is a parameter there is an option here.
+            Ok(ErrorBody { error }) if error.code == BAD_PARAMETER => Err(CliError::Refused {
+                code: error.code,
+                message: error.message,
+                hint: "--help lists what can be given".to_owned(),
+            }),
             Ok(ErrorBody { error }) => Err(CliError::Refused {
                 code: error.code,
                 message: error.message,

@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use comfy_table::{CellAlignment, ColumnConstraint, ContentArrangement, Table, TableStyle};
+use comfy_table::{CellAlignment, ColumnConstraint, ContentArrangement, Table, TableStyle, Width};
 use serde::Serialize;
 
 use crate::api::List;
@@ -13,6 +13,9 @@ use super::human::safe;
 
 /// Spaces between columns.
 const GAP: usize = 2;
+
+/// Least width of a column of texts that wrap, with the gap after it: below, words fall apart.
+const TEXT_WIDTH_MIN: u16 = 10;
 
 /// How an answer is shown.
 #[derive(Clone, Copy)]
@@ -106,8 +109,8 @@ impl View {
             table.set_width(width);
         }
         let header = &columns.header;
-        let shown = shown(columns, rows, table.width());
-        let visible = |index: &usize| shown.get(*index).copied().unwrap_or(true);
+        let widths = widths(columns, rows, table.width());
+        let visible = |index: &usize| widths.get(*index).is_some_and(|width| *width > 0);
         table.set_header(
             header
                 .iter()
@@ -123,15 +126,14 @@ impl View {
                     .map(|(_, text)| safe(text)),
             );
         }
-        let aligned = header
-            .iter()
-            .enumerate()
-            .filter(|(index, _)| visible(index))
-            .map(|(_, (_, align))| *align);
-        for (column, align) in table.column_iter_mut().zip(aligned) {
+        let wide = header.iter().zip(&widths).filter(|(_, width)| **width > 0);
+        for (column, ((_, align), width)) in table.column_iter_mut().zip(wide) {
             column.set_padding((0, GAP as u16));
             match align {
-                Align::Left => {}
+                Align::Left => {
+                    let least = u16::try_from(*width).unwrap_or(u16::MAX).min(TEXT_WIDTH_MIN);
+                    column.set_constraint(ColumnConstraint::LowerBoundary(Width::Fixed(least)));
+                }
                 Align::Fixed => {
                     column.set_constraint(ColumnConstraint::ContentWidth);
                 }
@@ -166,9 +168,8 @@ impl View {
     }
 }
 
-/// Which columns to show.
-fn shown<const N: usize>(columns: &Columns<N>, rows: &[[String; N]], width: Option<u16>) -> Vec<bool> {
-    // Width of each column with the gap after it; 0 for one that is empty in every row.
+/// Width of each column with the gap after it; 0 for one that is not shown.
+fn widths<const N: usize>(columns: &Columns<N>, rows: &[[String; N]], width: Option<u16>) -> Vec<usize> {
     let mut widths: Vec<usize> = (0..N)
         .map(|at| {
             let texts = rows.iter().filter_map(|row| row.get(at));
@@ -190,5 +191,5 @@ fn shown<const N: usize>(columns: &Columns<N>, rows: &[[String; N]], width: Opti
             .filter(|((column, _), _)| column == name)
             .for_each(|(_, width)| *width = 0);
     }
-    widths.iter().map(|width| *width > 0).collect()
+    widths
 }

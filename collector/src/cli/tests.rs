@@ -291,6 +291,7 @@ fn errors_have_their_exit_codes_and_name_cause_and_remedy() {
         let missing = "0".repeat(32);
         for (words, code, word) in [
             (&["calls", "--status", "6xx"][..], EXIT_USAGE, "6xx"),
+            (&["calls", "--status", "6xx"], EXIT_USAGE, "--help"),
             (&["calls", "--from", "yesterday"], EXIT_USAGE, "yesterday"),
             (&["endpoints", &missing], EXIT_ERROR, "no endpoint"),
             (&["calls", &missing], EXIT_ERROR, "calls_max_age"),
