@@ -50,11 +50,13 @@ pub enum Counter {
     ThreadsFull,
     /// Moved on connections that rest: exchanges like many before them, for which another one stands.
     Rested,
+    /// Moved on connections that the kernel itself encrypts or decrypts, as on the wire; counted when they close.
+    KernelTls,
 }
 
 impl Counter {
     /// All, in the order of their numbers.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 24] = [
         Self::Captured,
         Self::RingFull,
         Self::Fault,
@@ -78,6 +80,7 @@ impl Counter {
         Self::Unseen,
         Self::ThreadsFull,
         Self::Rested,
+        Self::KernelTls,
     ];
 
     /// Entries of the counter map: events at `2 * n`, bytes at `2 * n + 1`.
@@ -116,6 +119,7 @@ impl Counter {
             Self::Unseen => "unseen",
             Self::ThreadsFull => "threads_full",
             Self::Rested => "rested",
+            Self::KernelTls => "kernel_tls",
         }
     }
 
@@ -170,6 +174,7 @@ impl Counter {
             Self::Rested => {
                 "exchanges like many before them, left out on purpose: one that is captured stands for them"
             }
+            Self::KernelTls => "connections that the kernel itself encrypts (kTLS): any protocol",
         }
     }
 }

@@ -81,6 +81,9 @@ pub mod chunk_flags {
     pub const FAULT: u8 = 8;
     /// … because user space asked to skip them.
     pub const SKIPPED: u8 = 16;
+    /// With [`TURN_START`]: since the record before, turns of both directions went by, of which nothing was captured because the connection
+    /// rests.
+    pub const RESTED: u8 = 32;
 }
 
 /// Payload sizes for which the ring buffer is reserved; a chunk takes the smallest that is larger than its payload.
@@ -218,6 +221,8 @@ pub struct UnixOpenRecord {
 pub mod close_flags {
     /// The connection goes on: user space asked where it stands.
     pub const GOES_ON: u8 = 1;
+    /// The latest turns went by and nothing was captured of them, because the connection rests.
+    pub const RESTED: u8 = 2;
 }
 
 /// Where a connection that was announced by an [`OpenRecord`] stands: at its end, or when user space asks

@@ -32,6 +32,8 @@ pub mod mode {
     pub const LOWERED: u8 = 6;
     /// Between two exchanges that are captured; see `rest`.
     pub const RESTING: u8 = 7;
+    /// Encrypted by the kernel itself. Counted when it closes.
+    pub const KERNEL_TLS: u8 = 8;
 }
 
 /// Bits of [`Connection::flags`].
@@ -93,7 +95,9 @@ pub struct Connection {
     pub rested_bytes: [u64; 2],
     /// 1 + [`Direction`] of requests, once it was told to rest; 0 before.
     pub rest_turn: u8,
-    pub reserved: [u8; 3],
+    /// Not 0: the latest turns went by because it rests.
+    pub passed: u8,
+    pub reserved: [u8; 2],
     /// Of a UNIX connection: the number of the socket's inode, which no other socket has; else 0.
     pub inode: u32,
     /// Of a UNIX connection: bytes received and sent. Two threads that move bytes the same way at once may lose some of the sum.
@@ -125,7 +129,8 @@ impl Connection {
             rest_left: 0,
             rested_bytes: [0; 2],
             rest_turn: 0,
-            reserved: [0; 3],
+            passed: 0,
+            reserved: [0; 2],
             inode: 0,
             moved: [0; 2],
         }

@@ -41,9 +41,6 @@ pub struct Piece {
     /// Why less than `length` is captured, as in the record.
     pub reason: u8,
     pub reserved: u8,
-    /// Turns that the one that begins with it stands for, as in the record.
-    pub stands_for: u32,
-    pub reserved2: u32,
 }
 
 /// Writes the header of a record in which nothing is captured yet.
@@ -51,7 +48,7 @@ pub struct Piece {
 /// # Safety
 /// `header` must be valid for writes; it may be uninitialised.
 #[inline(always)]
-unsafe fn describe(header: *mut ChunkHeader, piece: &Piece) {
+unsafe fn describe(header: *mut ChunkHeader, piece: &Piece, stands_for: u32) {
     // SAFETY: by the caller.
     unsafe {
         (*header).kind = Kind::Chunk as u8;
@@ -64,7 +61,7 @@ unsafe fn describe(header: *mut ChunkHeader, piece: &Piece) {
         (*header).pid = owner::pid();
         (*header).offset = piece.offset;
         (*header).length = piece.length;
-        (*header).stands_for = piece.stands_for;
+        (*header).stands_for = stands_for;
     }
 }
 
@@ -88,7 +85,7 @@ const SWITCHING: [u32; 3] = [
 ];
 
 #[inline(always)]
-fn fill<const N: usize>(piece: &Piece, address: u64) -> Sent {
+fn fill<const N: usize>(piece: &Piece, stands_for: u32, address: u64) -> Sent {
     let Some(mut record) = EVENTS.reserve_bytes(size_of::<ChunkHeader>() + N, 0) else {
         return Sent::No;
     };
@@ -97,7 +94,7 @@ fn fill<const N: usize>(piece: &Piece, address: u64) -> Sent {
     let header = start.cast::<ChunkHeader>();
     // SAFETY: the reservation holds a header (ring records are eight-byte aligned) and N bytes.
     unsafe {
-        describe(header, piece);
+        describe(header, piece, stands_for);
         if N > 0 {
             // Clamped, hidden from the optimiser, then masked: the form of a bound that the verifiers of all kernels accept.
             let wanted = u64::from(piece.bytes);
@@ -140,7 +137,7 @@ impl Piece {
         [
             self.cookie,
             u64::from(self.bytes) << 32 | u64::from(self.length),
-            u64::from(self.stands_for) << 32 | u64::from(self.offset),
+            u64::from(self.offset),
             u64::from(self.reason) << 16 | u64::from(self.flags) << 8 | u64::from(self.direction),
         ]
     }
@@ -156,15 +153,15 @@ impl Piece {
             flags: (kind >> 8) as u8,
             reason: (kind >> 16) as u8,
             reserved: 0,
-            stands_for: (offset >> 32) as u32,
-            reserved2: 0,
         }
     }
 
-    /// Sends it, its first byte being at a user address that is not read when `bytes` is 0, or counts it as lost.
+    /// Sends it, its first byte being at a user address that is not read when `bytes` is 0, or counts it as lost. `stands_for` as in the
+    /// record.
     #[inline(always)]
-    pub fn send(&self, address: u64) -> Sent {
+    pub fn send(&self, address: u64, stands_for: u32) -> Sent {
         let [cookie, bytes, offset, kind] = self.packed();
+        let offset = u64::from(stands_for) << 32 | offset;
         match send_piece(address, cookie, bytes, offset, kind) {
             sent if sent == Sent::Yes as u32 => Sent::Yes,
             sent if sent == Sent::Switching as u32 => Sent::Switching,
@@ -189,13 +186,14 @@ impl Piece {
 #[inline(never)]
 extern "C" fn send_piece(address: u64, cookie: u64, bytes: u64, offset: u64, kind: u64) -> u32 {
     let piece = &Piece::unpacked([cookie, bytes, offset, kind]);
+    let stands_for = (offset >> 32) as u32;
     let sent = match piece.bytes {
-        0 => fill::<0>(piece, address),
-        1..256 => fill::<256>(piece, address),
-        256..512 => fill::<512>(piece, address),
-        512..1024 => fill::<1024>(piece, address),
-        1024..4096 => fill::<4096>(piece, address),
-        _ => fill::<{ CHUNK_BYTES_MAX + 1 }>(piece, address),
+        0 => fill::<0>(piece, stands_for, address),
+        1..256 => fill::<256>(piece, stands_for, address),
+        256..512 => fill::<512>(piece, stands_for, address),
+        512..1024 => fill::<1024>(piece, stands_for, address),
+        1024..4096 => fill::<4096>(piece, stands_for, address),
+        _ => fill::<{ CHUNK_BYTES_MAX + 1 }>(piece, stands_for, address),
     };
     sent as u32
 }
@@ -337,7 +335,11 @@ pub fn close(connection: &Connection, totals: &Totals, flags: u8) -> bool {
     // SAFETY: the reservation is as large as the record and eight-byte aligned.
     unsafe {
         (*close).kind = Kind::Close as u8;
-        (*close).flags = flags;
+        (*close).flags = if connection.passed != 0 {
+            flags | close_flags::RESTED
+        } else {
+            flags
+        };
         (*close).reserved = [0; 2];
         (*close).send_end = totals.end[Direction::Out as usize];
         (*close).connection = connection.cookie;

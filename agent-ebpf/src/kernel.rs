@@ -19,7 +19,7 @@ macro_rules! offsets {
 offsets! {
     OFF_SK_FAMILY OFF_SK_NUM OFF_SK_DPORT OFF_SK_DADDR OFF_SK_RCV_SADDR OFF_SK_V6_DADDR OFF_SK_V6_RCV_SADDR OFF_SK_NET OFF_SK_COOKIE
     OFF_SK_PROTOCOL OFF_SK_FLAGS OFF_NET_INUM
-    OFF_TCP_WRITE_SEQ OFF_TCP_COPIED_SEQ OFF_TCP_RCV_NXT OFF_TCP_BYTES_SENT OFF_TCP_BYTES_RECEIVED OFF_TCP_BYTES_ACKED
+    OFF_TCP_WRITE_SEQ OFF_TCP_COPIED_SEQ OFF_TCP_RCV_NXT OFF_TCP_BYTES_SENT OFF_TCP_BYTES_RECEIVED OFF_TCP_BYTES_ACKED OFF_TCP_UPPER
     OFF_TASK_GROUP_LEADER OFF_TASK_REAL_PARENT OFF_TASK_PID OFF_TASK_TGID OFF_TASK_START OFF_TASK_NSPROXY OFF_NSPROXY_NET
     OFF_TASK_MM OFF_MM_ARG_START OFF_MM_ARG_END OFF_BPRM_FILENAME
     OFF_TASK_FILES OFF_FILES_FDT OFF_FDT_FD OFF_FILE_INODE OFF_INODE_MODE OFF_FILE_PRIVATE OFF_SOCKET_SK
@@ -160,6 +160,22 @@ impl<const TRUSTED: bool> Socket<TRUSTED> {
         } else {
             self.0
         }
+    }
+
+    /// Whether the kernel itself encrypts or decrypts what goes over it (`TCP_ULP`, Documentation/networking/tls.rst): what processes
+    /// move is not what has sequence numbers then, and some of it does not pass the functions that are hooked.
+    #[inline(always)]
+    pub fn has_kernel_tls(self) -> bool {
+        let tcp = if TRUSTED || self.is_tcp() {
+            self.as_tcp()
+        } else {
+            0
+        };
+        if tcp == 0 {
+            return false;
+        }
+        let upper: u64 = Self::tcp_field(tcp, OFF_TCP_UPPER.load());
+        upper != 0
     }
 
     /// Sequence number after the last byte that the process has read or written. `None` when it is not a full TCP socket.

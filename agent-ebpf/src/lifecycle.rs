@@ -122,7 +122,7 @@ fn closed(socket: Socket<true>, old: i32) {
         if state.flags & flags::ANNOUNCED != 0 {
             emit::close(state, &totals, 0);
         } else {
-            unseen(state, &totals);
+            unseen(socket, state, &totals);
         }
     }
     if SOCKET_STORAGE.load() == 0 {
@@ -130,13 +130,19 @@ fn closed(socket: Socket<true>, old: i32) {
     }
 }
 
-/// Counts the bytes of a connection of which no transfer was seen: it was used in ways only that the provider does not see.
+/// Counts the bytes of a connection of which no transfer was seen: it was used in ways only that the provider does not see, or is
+/// encrypted by the kernel.
 #[inline(always)]
-fn unseen(state: &Connection, totals: &Totals) {
-    let seen = state.turn != 0 || state.tries != 0 || state.mode != mode::UNDECIDED;
-    if seen || state.flags & flags::FRESH == 0 {
+fn unseen(socket: Socket<true>, state: &Connection, totals: &Totals) {
+    if state.flags & flags::FRESH == 0 {
         return;
     }
+    let counter = match state.mode {
+        mode::KERNEL_TLS => Counter::KernelTls,
+        mode::UNDECIDED if socket.has_kernel_tls() => Counter::KernelTls,
+        mode::UNDECIDED if state.turn == 0 && state.tries == 0 => Counter::Unseen,
+        _ => return,
+    };
     let [read, written] = totals.end;
     let arrived = totals.bytes_received.wrapping_sub(u64::from(totals.unread));
     let bytes = whole(read.wrapping_sub(state.base[Direction::In as usize]), arrived).wrapping_add(whole(
@@ -144,7 +150,7 @@ fn unseen(state: &Connection, totals: &Totals) {
         totals.bytes_acked,
     ));
     if bytes > 0 {
-        count(Counter::Unseen, bytes);
+        count(counter, bytes);
     }
 }
 

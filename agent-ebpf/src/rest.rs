@@ -7,13 +7,13 @@
 //!
 //! The gap to the next exchange that is captured is drawn, and not the same each time: traffic may have a period of its own.
 
-use agent_common::{ControlSlot, Direction, REST_EVERY_MAX, control_slot};
+use agent_common::{ControlSlot, Direction, REST_EVERY_MAX, chunk_flags, control_slot};
 use aya_ebpf::helpers::generated::bpf_get_prandom_u32;
 
 use crate::{
     connection::{Connection, index, mode},
-    emit::Piece,
     maps::CONTROL,
+    walk::Cursor,
 };
 
 /// User space wants one exchange in `every`; requests go this way.
@@ -40,6 +40,7 @@ pub fn end(connection: &mut Connection) {
     connection.rest_every = 0;
     connection.rest_left = 0;
     connection.rest_turn = 0;
+    connection.passed = 0;
 }
 
 /// Turns until one is captured: with that one 1 … 2·`every` − 1, `every` in the mean.
@@ -56,28 +57,29 @@ fn draw(every: u32) -> u32 {
 /// Whether the turn that begins is the first one captured after others that were not.
 #[inline(always)]
 pub fn is_over(connection: &Connection) -> bool {
-    connection.rest_left == 0 && connection.rested > 0
+    connection.rest_left == 0 && connection.passed != 0
 }
 
-/// A turn begins that carries a request: either it goes by, then the mode says so, or it is captured. The turns that it stands for, 0 when
-/// the connection does not rest.
+/// A turn begins that carries a request: either it goes by, then the mode says so, or it is captured.
 #[inline(always)]
-pub fn turn(connection: &mut Connection, direction: Direction, bytes: u64) -> u32 {
+pub fn turn(connection: &mut Connection, cursor: &mut Cursor) {
     if connection.rest_left > 0 {
         connection.mode = mode::RESTING;
-        pass(connection, direction, bytes);
-        return 0;
+        let piece = &cursor.piece;
+        return pass(connection, piece.direction(), u64::from(piece.length));
     }
     let rests = connection.rest_every > 1;
     if rests {
         connection.rest_left = draw(connection.rest_every);
     }
-    if !rests && connection.rested == 0 {
-        return 0;
+    if connection.passed != 0 {
+        cursor.piece.flags |= chunk_flags::RESTED;
     }
-    let stands_for = connection.rested.saturating_add(1);
-    connection.rested = 0;
-    stands_for
+    if rests || connection.passed != 0 {
+        cursor.stands_for = connection.rested.saturating_add(1);
+        connection.rested = 0;
+        connection.passed = 0;
+    }
 }
 
 /// A transfer of a connection that rests. False when something is wanted of it: an exchange begins that is captured, or there is an order.
@@ -107,6 +109,7 @@ pub fn goes_on(connection: &mut Connection, direction: Direction, bytes: u64) ->
 fn pass(connection: &mut Connection, direction: Direction, bytes: u64) {
     connection.rest_left -= 1;
     connection.rested = connection.rested.saturating_add(1);
+    connection.passed = 1;
     rest_bytes(connection, direction, bytes);
 }
 
@@ -127,9 +130,12 @@ fn is_ordered(connection: &Connection, direction: Direction) -> bool {
 }
 
 impl Connection {
-    /// What a record that was lost should have stood for, the next one will. 0 where none was.
+    /// What a record that was lost should have stood for, the next one will.
     #[inline(always)]
-    pub fn stand_for_later(&mut self, piece: &Piece) {
-        self.rested = self.rested.saturating_add(piece.stands_for);
+    pub fn stand_for_later(&mut self, stands_for: u32) {
+        if stands_for != 0 {
+            self.rested = self.rested.saturating_add(stands_for);
+            self.passed = 1;
+        }
     }
 }

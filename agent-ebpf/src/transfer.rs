@@ -100,6 +100,7 @@ fn known<const TRUSTED: bool>(
                 return count(Counter::Rested, bytes);
             }
         }
+        mode::KERNEL_TLS => return,
         _ => return count(Counter::Skipped, bytes),
     }
     wanted(ctx, transfer, connection, place);
@@ -136,7 +137,13 @@ fn wanted<const TRUSTED: bool>(
             return count(Counter::Lowered, bytes);
         }
     }
-    let end = if connection.inode == 0 {
+    let is_tcp = connection.inode == 0;
+    if is_tcp && connection.mode == mode::UNDECIDED && transfer.socket.has_kernel_tls() {
+        connection.mode = mode::KERNEL_TLS;
+        debug!(ctx, "connection {}: encrypted by the kernel", connection.cookie);
+        return;
+    }
+    let end = if is_tcp {
         let Some(end) = transfer.socket.end(transfer.direction) else {
             return;
         };
@@ -191,7 +198,7 @@ fn wanted<const TRUSTED: bool>(
             // The piece cannot go ahead of the announcement.
             cursor.piece.turn_away(cursor.address);
             connection.lose(transfer.direction, cursor.piece.length);
-            connection.stand_for_later(&cursor.piece);
+            connection.stand_for_later(cursor.stands_for);
             return;
         }
     }

@@ -90,12 +90,13 @@ pub extern "C" fn follow(connection: *mut Connection, cursor: *mut Cursor) -> u3
         piece.flags = chunk_flags::TURN_START;
     }
     if rests && connection.mode == mode::CAPTURE {
-        piece.stands_for = rest::turn(connection, direction, bytes);
+        rest::turn(connection, cursor);
         if connection.mode == mode::RESTING {
             count(Counter::Rested, bytes);
             return asked;
         }
     }
+    let piece = &mut cursor.piece;
     if connection.skipping[index(direction)] != 0 {
         let ahead = connection.skip_to[index(direction)].wrapping_sub(piece.offset);
         if (ahead as i32) > 0 && ahead > piece.length {

@@ -35,8 +35,10 @@ pub struct Cursor {
     /// Bytes to step over first.
     pub skip: u64,
     /// iovecs not begun: how many, and where they lie, an [`Array`].
-    vector_length: u32,
-    array: u32,
+    vector_length: u16,
+    array: u16,
+    /// Turns that the one that begins here stands for, as in the record; 0 once a record has told.
+    pub stands_for: u32,
     /// Bytes still to capture.
     left: u32,
     /// Bytes of pieces for which there was no room.
@@ -56,6 +58,7 @@ impl Cursor {
             skip: 0,
             vector_length: 0,
             array: 0,
+            stands_for: 0,
             left: 0,
             lost: 0,
             piece: Piece {
@@ -67,8 +70,6 @@ impl Cursor {
                 flags: 0,
                 reason: 0,
                 reserved: 0,
-                stands_for: 0,
-                reserved2: 0,
             },
         }
     }
@@ -97,8 +98,8 @@ impl Cursor {
                 self.address = address.wrapping_add(skip);
                 self.available = room.wrapping_sub(skip);
                 self.vector = vector.wrapping_add(PART);
-                self.vector_length = length as u32 - 1;
-                self.array = array as u32;
+                self.vector_length = (length - 1) as u16;
+                self.array = array as u16;
                 None
             }
             Place::Opaque(reason) => Some(reason),
@@ -123,13 +124,13 @@ pub extern "C" fn send(connection: *mut Connection, cursor: *mut Cursor) -> u32 
         && u64::from(left) <= cursor.available;
     if left == 0 || whole {
         // Everything in one record, the common case; or nothing but the news that bytes went by.
-        match cursor.piece.send(cursor.address) {
+        match cursor.piece.send(cursor.address, cursor.stands_for) {
             Sent::Yes => {}
             // What follows may be HTTP/2 or WebSocket: by the time the agent says so, the limit of a turn may have cut it.
             Sent::Switching => connection.turn_bytes_max = WHOLE_TURN,
             Sent::No => {
                 connection.lose(cursor.piece.direction(), length);
-                connection.stand_for_later(&cursor.piece);
+                connection.stand_for_later(cursor.stands_for);
             }
         }
         return 0;
@@ -154,14 +155,14 @@ pub extern "C" fn send(connection: *mut Connection, cursor: *mut Cursor) -> u32 
         piece.flags = flag;
         piece.reason = reason as u8 + 1;
         count(reason, u64::from(piece.length));
-        if piece.send(0) == Sent::No {
+        if piece.send(0, cursor.stands_for) == Sent::No {
             cursor.lost = cursor.lost.wrapping_add(cursor.piece.length);
         } else {
-            cursor.piece.stands_for = 0;
+            cursor.stands_for = 0;
         }
     }
     connection.lose(cursor.piece.direction(), cursor.lost);
-    connection.stand_for_later(&cursor.piece);
+    connection.stand_for_later(cursor.stands_for);
     0
 }
 
@@ -243,7 +244,7 @@ fn next_piece(cursor: &mut Cursor) -> bool {
         if length_of(u64::from(cursor.vector_length)) == 0 {
             return false;
         }
-        let array = if cursor.array == Array::Kernel as u32 {
+        let array = if cursor.array == Array::Kernel as u16 {
             Array::Kernel
         } else {
             Array::User
@@ -273,10 +274,10 @@ fn next_piece(cursor: &mut Cursor) -> bool {
     }
     cursor.piece.bytes = bytes as u32;
     cursor.piece.length = bytes as u32;
-    if cursor.piece.send(cursor.address) == Sent::No {
+    if cursor.piece.send(cursor.address, cursor.stands_for) == Sent::No {
         cursor.lost = cursor.lost.wrapping_add(bytes as u32);
     } else {
-        cursor.piece.stands_for = 0;
+        cursor.stands_for = 0;
     }
     cursor.piece.flags = 0;
     cursor.piece.offset = cursor.piece.offset.wrapping_add(bytes as u32);

@@ -36,4 +36,4 @@ pub use metrics::Metrics;
 pub use node::{Node, NodeOptions, UNLIMITED, directory, only};
 pub use preflight::{can_capture, has_file, has_program, mount_tracefs};
 pub use process::{Process, program};
-pub use wait::{DEADLINE, until, until_within};
+pub use wait::{DEADLINE, found_within, until, until_within};

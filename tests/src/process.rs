@@ -10,10 +10,13 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
 
-use crate::wait::{DEADLINE, until, until_within};
+use crate::wait::{DEADLINE, found_within, until, until_within};
 
 /// How long a child gets between SIGTERM and SIGKILL when a test is over.
 const END_DEADLINE: Duration = Duration::from_secs(10);
+
+/// After so many times the deadline a child that works but does not say what is waited for is given up.
+const WORKING_MAX: u32 = 10;
 
 /// Finds a program on `PATH` or where system programs lie.
 #[must_use]
@@ -105,19 +108,38 @@ impl Process {
     /// # Panics
     /// It ended first, or the deadline passed.
     pub fn until_line<T>(&mut self, what: &str, find: impl Fn(&str) -> Option<T>) -> T {
-        let name = self.name.clone();
-        until(&format!("{name}: {what}"), || {
-            let ended = self.try_wait();
-            let found = [self.stdout(), self.stderr()]
-                .iter()
-                .find_map(|text| text.lines().find_map(&find));
-            assert!(
-                found.is_some() || ended.is_none(),
-                "{name} ended ({ended:?}) before: {what}\n{}",
-                self.stderr()
-            );
-            found
-        })
+        let what = format!("{}: {what}", self.name);
+        let mut worked = self.ticks();
+        for _ in 0..WORKING_MAX {
+            if let Some(found) = found_within(DEADLINE, || self.line(&what, &find)) {
+                return found;
+            }
+            let before = std::mem::replace(&mut worked, self.ticks());
+            assert!(worked > before, "{what}: it does nothing\n{}", self.stderr());
+        }
+        panic!("{what}: it works and works\n{}", self.stderr());
+    }
+
+    /// What `find` finds in its lines.
+    fn line<T>(&mut self, what: &str, find: &impl Fn(&str) -> Option<T>) -> Option<T> {
+        let ended = self.try_wait();
+        let found = [self.stdout(), self.stderr()]
+            .iter()
+            .find_map(|text| text.lines().find_map(find));
+        assert!(
+            found.is_some() || ended.is_none(),
+            "ended ({ended:?}) before: {what}\n{}",
+            self.stderr()
+        );
+        found
+    }
+
+    /// Processor time that it has taken, in the kernel's ticks: fields `utime` and `stime` of proc_pid_stat(5). 0 when it is gone.
+    fn ticks(&self) -> u64 {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap_or_default();
+        let fields = stat.rsplit_once(") ").map_or("", |(_, fields)| fields);
+        let times = fields.split(' ').skip(11).take(2);
+        times.filter_map(|ticks| ticks.parse::<u64>().ok()).sum()
     }
 
     /// Writes a line to its standard input.

@@ -23,19 +23,24 @@ pub fn until<T>(what: &str, look: impl FnMut() -> Option<T>) -> T {
 ///
 /// # Panics
 /// After `deadline`, naming `what`.
-pub fn until_within<T>(deadline: Duration, what: &str, mut look: impl FnMut() -> Option<T>) -> T {
-    let patience = std::env::var(PATIENCE_VARIABLE).map_or(1, |number| number.parse().unwrap());
-    let deadline = deadline * patience;
-    let end = Instant::now() + deadline;
+pub fn until_within<T>(deadline: Duration, what: &str, look: impl FnMut() -> Option<T>) -> T {
+    found_within(deadline, look)
+        .unwrap_or_else(|| panic!("not within {} s: {what}", patient(deadline).as_secs()))
+}
+
+/// As [`until_within`], but nothing after `deadline`.
+pub fn found_within<T>(deadline: Duration, mut look: impl FnMut() -> Option<T>) -> Option<T> {
+    let end = Instant::now() + patient(deadline);
     loop {
-        if let Some(found) = look() {
+        let found = look();
+        if found.is_some() || Instant::now() > end {
             return found;
         }
-        assert!(
-            Instant::now() < end,
-            "not within {} s: {what}",
-            deadline.as_secs()
-        );
         std::thread::sleep(INTERVAL);
     }
+}
+
+/// A deadline on this machine.
+fn patient(deadline: Duration) -> Duration {
+    deadline * std::env::var(PATIENCE_VARIABLE).map_or(1, |number| number.parse().unwrap())
 }

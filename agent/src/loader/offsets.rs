@@ -51,6 +51,7 @@ const OFFSETS: &[(&str, Path)] = &[
     ("OFF_TCP_BYTES_SENT", &[("tcp_sock", "bytes_sent")]),
     ("OFF_TCP_BYTES_RECEIVED", &[("tcp_sock", "bytes_received")]),
     ("OFF_TCP_BYTES_ACKED", &[("tcp_sock", "bytes_acked")]),
+    ("OFF_TCP_UPPER", &[("inet_connection_sock", "icsk_ulp_ops")]),
     ("OFF_TASK_GROUP_LEADER", &[("task_struct", "group_leader")]),
     ("OFF_TASK_REAL_PARENT", &[("task_struct", "real_parent")]),
     ("OFF_TASK_PID", &[("task_struct", "pid")]),

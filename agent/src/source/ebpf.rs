@@ -163,6 +163,7 @@ fn close(fields: Fields<'_>) -> Option<Close> {
         lost: [fields.u32(lost)?, fields.u32(lost + 4)?],
         rested_bytes: [fields.u64(rested)?, fields.u64(rested + 8)?],
         rested: fields.u32(offset_of!(CloseRecord, rested))?,
+        rests: fields.u8(offset_of!(CloseRecord, flags))? & close_flags::RESTED != 0,
     })
 }
 

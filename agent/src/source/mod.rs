@@ -107,4 +107,6 @@ pub struct Close {
     pub rested_bytes: [u64; 2],
     /// Turns that went by while it rested, since the last one that was told or stands for others.
     pub rested: u32,
+    /// Nothing was captured of what went by last, because it rested.
+    pub rests: bool,
 }

@@ -250,7 +250,7 @@ impl Tracker {
             on_purpose: chunk.flags & chunk_flags::FAULT == 0,
             missing: Fate::of_missing(chunk.reason, chunk.flags),
             stands_for: chunk.stands_for,
-            behind_rest: false,
+            behind_rest: chunk.flags & chunk_flags::RESTED != 0,
             data: chunk.data,
         };
         let taken = connection.take(

@@ -258,7 +258,7 @@ impl Connection {
         if !matches!(self.http, Parser::Awake(_)) {
             return true;
         }
-        if close.rested > 0 {
+        if close.rests {
             // Nothing was captured of what went by last.
             return close.unread == 0 && !self.holds();
         }

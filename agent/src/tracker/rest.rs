@@ -124,7 +124,7 @@ impl Connection {
     pub(super) fn ends_rest<D>(&mut self, way: Way, segment: &Segment<D>) -> bool {
         let is_request = self.request_way == Some(way);
         let behind = if is_request {
-            segment.stands_for > 1
+            segment.behind_rest
         } else {
             self.stream(way).resumes
         };
@@ -212,7 +212,7 @@ impl Connection {
 
     /// Nothing was captured of what went by before the connection's end.
     pub(super) fn pass_rest(&mut self, close: &Close) {
-        let Some(request) = self.request_way.filter(|_| close.rested > 0) else {
+        let Some(request) = self.request_way.filter(|_| close.rests) else {
             return;
         };
         for way in [request, opposite(request)] {

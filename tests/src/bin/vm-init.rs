@@ -1,6 +1,7 @@
 //! The first process of a test VM: prepares the machine, runs the steps that it finds, powers off.
 //!
-//! `/vm/plan.json` is `{"results":"/dev/ttyS1","steps":[{"name":…,"argv":[…],"env":{…},"timeout_s":…}]}`. A step with the word
+//! `/vm/plan.json` is `{"results":"/dev/ttyS1","modules":["/vm/…"],"steps":[{"name":…,"argv":[…],"env":{…},"silence_s":…}]}`; a step that says nothing
+//! for so long is ended. A step with the word
 //! `{provider}` is run once for each provider that an earlier step has loaded, with its name there. To the file `results` it
 //! writes one JSON object a line: `{"step":NAME,"line":{…}}` for each line of a step's standard output that is a JSON object,
 //! `{"step":NAME,"text":"…"}` for each other line of it and each of its standard error, `{"step":NAME,"exit":CODE,"seconds":S}` at the
@@ -50,7 +51,7 @@ const MOUNTS: [(&str, &str); 8] = [
 /// Between two looks at a running step.
 const INTERVAL: Duration = Duration::from_millis(50);
 
-/// The code of a step that took too long, as `timeout` has it.
+/// The code of a step that was silent for too long, as `timeout` has it.
 const TIMED_OUT: i32 = 124;
 
 /// The code when there is no plan, or it cannot be read.
@@ -69,6 +70,8 @@ struct Record {
     file: File,
     /// Providers that a step has loaded.
     loaded: Vec<String>,
+    /// When something was said last.
+    last: Instant,
 }
 
 /// One program to run.
@@ -77,7 +80,8 @@ struct Step {
     name: String,
     argv: Vec<String>,
     env: BTreeMap<String, String>,
-    timeout: Duration,
+    /// Longest time without a word.
+    silence: Duration,
 }
 
 impl Step {
@@ -133,8 +137,9 @@ fn run() -> Result<(), AnyError> {
     let results = Arc::new(Mutex::new(Record {
         file: OpenOptions::new().write(true).open(results)?,
         loaded: Vec::new(),
+        last: Instant::now(),
     }));
-    let code = match prepare().and_then(|()| steps(&plan)) {
+    let code = match prepare(&plan).and_then(|()| steps(&plan)) {
         Ok(steps) => steps
             .iter()
             .flat_map(|step| step.variants(&results))
@@ -151,7 +156,13 @@ fn run() -> Result<(), AnyError> {
 }
 
 /// What programs expect of a machine besides file systems.
-fn prepare() -> Result<(), AnyError> {
+fn prepare(plan: &Value) -> Result<(), AnyError> {
+    for module in words(&plan["modules"]).ok_or("the plan names no modules")? {
+        let loaded = Command::new("insmod").arg(&module).status()?;
+        if !loaded.success() {
+            return Err(format!("cannot load {module}").into());
+        }
+    }
     let loopback = Command::new("ip").args(["link", "set", "lo", "up"]).status()?;
     if !loopback.success() {
         return Err("cannot bring the loopback interface up".into());
@@ -160,11 +171,12 @@ fn prepare() -> Result<(), AnyError> {
     Ok(())
 }
 
+fn words(value: &Value) -> Option<Vec<String>> {
+    let items = value.as_array()?.iter();
+    items.map(|item| item.as_str().map(str::to_owned)).collect()
+}
+
 fn steps(plan: &Value) -> Result<Vec<Step>, AnyError> {
-    let words = |value: &Value| -> Option<Vec<String>> {
-        let items = value.as_array()?.iter();
-        items.map(|item| item.as_str().map(str::to_owned)).collect()
-    };
     let read = |step: &Value| {
         let env = step["env"].as_object()?.iter();
         Some(Step {
@@ -173,7 +185,7 @@ fn steps(plan: &Value) -> Result<Vec<Step>, AnyError> {
             env: env
                 .map(|(name, value)| Some((name.clone(), value.as_str()?.to_owned())))
                 .collect::<Option<_>>()?,
-            timeout: Duration::from_secs(step["timeout_s"].as_u64()?),
+            silence: Duration::from_secs(step["silence_s"].as_u64()?),
         })
     };
     let steps = plan["steps"].as_array().ok_or("the plan has no steps")?;
@@ -184,6 +196,7 @@ fn steps(plan: &Value) -> Result<Vec<Step>, AnyError> {
 /// Runs a step to its end and gives its code. Nothing that it started is left.
 fn conduct(step: &Step, results: &Results) -> i32 {
     let started = Instant::now();
+    results.lock().unwrap_or_else(PoisonError::into_inner).last = started;
     let code = match start(step) {
         Ok(mut child) => {
             let readers = [
@@ -196,7 +209,7 @@ fn conduct(step: &Step, results: &Results) -> i32 {
                     .take()
                     .map(|err| forward(err, as_text, &step.name, results)),
             ];
-            let code = wait(&mut child, started + step.timeout);
+            let code = wait(&mut child, step.silence, results);
             end_everything();
             for reader in readers.into_iter().flatten() {
                 if reader.join().is_err() {
@@ -233,14 +246,18 @@ fn start(step: &Step) -> Result<Child, AnyError> {
     Ok(child)
 }
 
-fn wait(child: &mut Child, deadline: Instant) -> i32 {
+fn wait(child: &mut Child, silence: Duration, results: &Results) -> i32 {
+    let is_silent = || {
+        let last = results.lock().unwrap_or_else(PoisonError::into_inner).last;
+        last.elapsed() > silence
+    };
     loop {
         match child.try_wait() {
             Ok(Some(status)) => {
                 let signal = status.signal().map(|signal| 128 + signal);
                 return status.code().or(signal).unwrap_or(NO_PLAN);
             }
-            Ok(None) if Instant::now() < deadline => thread::sleep(INTERVAL),
+            Ok(None) if !is_silent() => thread::sleep(INTERVAL),
             Ok(None) => return TIMED_OUT,
             Err(error) => {
                 eprintln!("vm-init: waiting: {error}");
@@ -292,6 +309,7 @@ fn as_text(step: &str, line: &str) -> Value {
 
 fn say(results: &Results, line: &Value) {
     let mut results = results.lock().unwrap_or_else(PoisonError::into_inner);
+    results.last = Instant::now();
     let said = &line["line"];
     if said["check"] == "load" && said["ok"] == true {
         results

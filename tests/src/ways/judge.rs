@@ -53,6 +53,10 @@ impl Row {
 /// Bytes by which counters of losses have grown, by `stage.name`.
 pub type Growth = BTreeMap<String, u64>;
 
+/// What begins the names of the kernel's counters. Those of later stages count what is missing between what the kernel gave: the same
+/// bytes, where the kernel has counted them.
+const KERNEL: &str = "kernel.";
+
 /// What became of a way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
@@ -102,6 +106,8 @@ pub struct Cell {
     pub missing_bytes: u64,
     /// What the agent counted of losses meanwhile.
     pub growth: Growth,
+    /// What those counters mean, in the agent's words.
+    pub meanings: BTreeMap<String, String>,
 }
 
 impl Cell {
@@ -120,6 +126,7 @@ impl Cell {
             "complete": self.complete,
             "missing_bytes": self.missing_bytes,
             "counted_bytes": self.growth,
+            "meanings": self.meanings,
         })
     }
 }
@@ -138,6 +145,7 @@ pub fn judge(way: &Way, rows: &[Row], growth: &Growth) -> Cell {
         complete: 0,
         missing_bytes: 0,
         growth: Growth::new(),
+        meanings: BTreeMap::new(),
     };
     match &way.outcome {
         Outcome::Impossible(reason) => {
@@ -200,6 +208,11 @@ fn weigh(cell: &mut Cell, exchanges: &[Exchange], rows: &[&Row]) {
     if all_at_server {
         cell.verdict = Verdict::Captured;
         return;
+    }
+    let of_kernel = cell.growth.iter().filter(|(name, _)| name.starts_with(KERNEL));
+    let is_enough = of_kernel.map(|(_, bytes)| bytes).sum::<u64>() >= cell.missing_bytes;
+    if is_enough {
+        cell.growth.retain(|name, _| name.starts_with(KERNEL));
     }
     let counted: u64 = cell.growth.values().sum();
     if counted >= cell.missing_bytes {
@@ -304,6 +317,22 @@ mod tests {
         ] {
             let rows: Vec<Row> = [row(0)].into_iter().chain(second).collect();
             assert_eq!(verdict(&rows, counted), expected, "{rows:?} {counted}");
+        }
+    }
+
+    #[test]
+    fn a_reason_of_the_kernel_goes_before_what_later_stages_make_of_it() {
+        for (by_kernel, reasons) in [
+            (100, &["kernel.opaque_call"][..]),
+            (99, &["kernel.opaque_call", "tracker.gaps"]),
+        ] {
+            let growth = Growth::from([
+                ("kernel.opaque_call".to_owned(), by_kernel),
+                ("tracker.gaps".to_owned(), 100),
+            ]);
+            let cell = judge(&way(), &[row(0)], &growth);
+            assert_eq!(cell.verdict, Verdict::Counted);
+            assert!(cell.growth.keys().eq(reasons), "{:?}", cell.growth);
         }
     }
 

@@ -1,5 +1,6 @@
 //! An agent that watches, and what it shows: its calls as they happen and its counters, both from its control socket.
 
+use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::os::unix::net::UnixStream;
@@ -14,15 +15,15 @@ use tempfile::TempDir;
 use super::judge::{Cell, Growth, Row, Verdict, judge};
 use super::report::{self, Way};
 use crate::process::Process;
-use crate::wait::{until, until_within};
+use crate::wait::{DEADLINE, found_within, until};
 
 /// How long a verdict other than `captured` has to stay the same: a second after its end a connection is given up, and what it lacks is
 /// counted then.
 const SETTLED: Duration = Duration::from_millis(2500);
-/// After so long it is what it is.
-const SETTLED_BY: Duration = Duration::from_secs(10);
-/// How long the row of a mark may take.
-const MARK_WAIT: Duration = Duration::from_secs(2);
+/// Looks at a verdict that keeps changing; then it is what it is.
+const LOOKS_MAX: u32 = 8;
+/// How long the row of a mark may take before another is made.
+const MARK_WAIT: Duration = Duration::from_millis(500);
 
 /// What holds a burst of other traffic of the machine.
 const RING_BYTES: u32 = 64 << 20;
@@ -88,8 +89,7 @@ impl Session {
             _directory: directory,
         };
         // The first marks may go by before the agent shows anything.
-        let shown = |session: &mut Self| session.mark(MARK_WAIT / 4).then_some(());
-        until("the agent shows a call", || shown(&mut session));
+        until("the agent shows a call", || session.mark(MARK_WAIT).then_some(()));
         session
     }
 
@@ -132,11 +132,7 @@ impl Session {
         let before = losses(&self.status());
         let way = report::go(&self.options.ways, name);
         // Records come in order: whatever was to be shown of the way comes before the row of this mark.
-        assert!(
-            self.mark(MARK_WAIT * 10),
-            "the agent shows nothing any more: {}",
-            self.agent.stderr()
-        );
+        self.catch_up();
         let first = self.look(&way, &before);
         if matches!(first.verdict, Verdict::Captured | Verdict::Impossible) {
             return first;
@@ -144,26 +140,50 @@ impl Session {
         self.settle(&way, &before, first)
     }
 
+    /// Waits until the agent shows what happens now: then it has dealt with all that came before.
+    fn catch_up(&mut self) {
+        assert!(
+            self.mark(DEADLINE),
+            "the agent shows nothing any more: {}",
+            self.agent.stderr()
+        );
+    }
+
     fn look(&self, way: &Way, before: &Growth) -> Cell {
-        let growth = losses(&self.status())
+        let status = self.status();
+        let growth = losses(&status)
             .into_iter()
             .map(|(name, now)| (now - before.get(&name).unwrap_or(&0), name))
             .filter(|(bytes, _)| *bytes > 0)
             .map(|(bytes, name)| (name, bytes))
             .collect();
-        judge(way, &self.rows.lock().unwrap(), &growth)
+        let mut cell = judge(way, &self.rows.lock().unwrap(), &growth);
+        cell.meanings = meanings(&status);
+        cell.meanings.retain(|name, _| cell.growth.contains_key(name));
+        cell
     }
 
-    fn settle(&self, way: &Way, before: &Growth, first: Cell) -> Cell {
-        let (mut last, mut since, end) = (first, Instant::now(), Instant::now() + SETTLED_BY);
-        until_within(SETTLED_BY * 2, "the verdict is settled", || {
-            let cell = self.look(way, before);
-            if (cell.verdict, cell.rows, cell.complete) != (last.verdict, last.rows, last.complete) {
-                since = Instant::now();
+    /// Looks until the verdict stays the same for [`SETTLED`] and the agent has got to what happened after that: an agent that lags
+    /// behind, because its processor is emulated, is waited for.
+    fn settle(&mut self, way: &Way, before: &Growth, first: Cell) -> Cell {
+        let key = |cell: &Cell| (cell.verdict, cell.rows, cell.complete);
+        let mut last = first;
+        for _ in 0..LOOKS_MAX {
+            // The agent's clock runs no slower where its processor is emulated.
+            let since = Instant::now();
+            while key(&self.look(way, before)) == key(&last) && since.elapsed() < SETTLED {
+                std::thread::sleep(MARK_WAIT / 10);
             }
-            last = cell;
-            (since.elapsed() > SETTLED || Instant::now() > end).then(|| last.clone())
-        })
+            let is_quiet = since.elapsed() >= SETTLED;
+            self.catch_up();
+            let now = self.look(way, before);
+            let is_settled = is_quiet && key(&now) == key(&last);
+            last = now;
+            if is_settled {
+                break;
+            }
+        }
+        last
     }
 
     /// A plain exchange of this process; whether its row came in time.
@@ -171,16 +191,8 @@ impl Session {
         self.marks += 1;
         let path = format!("/mark/{}-{}", std::process::id(), self.marks);
         exchange(&path).unwrap_or_else(|error| panic!("cannot talk to itself: {error}"));
-        let end = Instant::now() + wait;
-        loop {
-            if self.rows.lock().unwrap().iter().any(|row| row.target == path) {
-                return true;
-            }
-            if Instant::now() > end {
-                return false;
-            }
-            std::thread::sleep(Duration::from_millis(2));
-        }
+        let shown = || self.rows.lock().unwrap().iter().any(|row| row.target == path);
+        found_within(wait, || shown().then_some(())).is_some()
     }
 }
 
@@ -199,6 +211,19 @@ fn losses(status: &Value) -> Growth {
             (name, row["bytes"].as_u64().unwrap_or_default())
         })
         .collect()
+}
+
+/// What the agent says of its counters, by `stage.name`.
+fn meanings(status: &Value) -> BTreeMap<String, String> {
+    let rows = status["counters"].as_array().into_iter().flatten();
+    rows.map(|row| {
+        let text = |name: &str| row[name].as_str().unwrap_or_default();
+        (
+            format!("{}.{}", text("stage"), text("name")),
+            text("meaning").to_owned(),
+        )
+    })
+    .collect()
 }
 
 fn ask(socket: &Path, request: &str) -> UnixStream {

@@ -116,6 +116,7 @@ const VM: &[Need] = &[
     program("cpio", "cpio", "test of the file system of the VMs"),
     program("lz4", "lz4", "unpacking of kernels"),
     program("strip", "binutils", "smaller programs in the VMs"),
+    program("xz", "xz-utils", "unpacking of kernels"),
     program("zstd", "zstd", "unpacking of kernels"),
 ];
 

@@ -152,6 +152,13 @@ impl Apt {
         })
     }
 
+    /// The newest package of this name.
+    pub fn package(&self, name: &str) -> Result<Package> {
+        let shown = command::output(self.cache().args(["show", "--no-all-versions", name]))?;
+        kernels::newest(kernels::parse_show(&shown))
+            .with_context(|| format!("{} has no package {name}", self.suites))
+    }
+
     /// Fetches the package into a directory and gives its path there. apt has compared it with the index.
     pub fn download(&self, package: &Package, into: &Path) -> Result<PathBuf> {
         fs::create_dir_all(into).with_context(|| format!("creating {}", into.display()))?;
@@ -160,7 +167,10 @@ impl Apt {
             self.get()
                 .args(["download", "--quiet", &wanted])
                 .current_dir(into),
-        )?;
+        )
+        .with_context(|| {
+            format!("the machine's package source does not give {wanted}: is it reachable, and still what its index says?")
+        })?;
         let entries = fs::read_dir(into).with_context(|| format!("reading {}", into.display()))?;
         entries
             .flatten()

@@ -12,7 +12,10 @@ use crate::command;
 use crate::vm_test::cpio::Archive;
 
 /// Programs of busybox that something calls by name.
-const APPLETS: [&str; 4] = ["sh", "ip", "mount", "poweroff"];
+const APPLETS: [&str; 5] = ["sh", "insmod", "ip", "mount", "poweroff"];
+
+/// Where modules lie.
+const MODULES: &str = "/vm/modules";
 
 /// Mount points, and directories that programs expect.
 const DIRECTORIES: [&str; 9] = [
@@ -43,6 +46,8 @@ pub struct Contents<'a> {
     pub built: &'a [PathBuf],
     /// Programs of the system.
     pub system: &'a [PathBuf],
+    /// Modules of the kernel.
+    pub modules: &'a [PathBuf],
     /// A busybox that needs no libraries.
     pub busybox: &'a Path,
 }
@@ -66,6 +71,9 @@ pub fn pack(contents: &Contents<'_>) -> Result<Vec<u8>> {
         archive.link(&format!("/bin/{applet}"), "busybox")?;
     }
     archive.file("/init", &stripped(contents.init)?)?;
+    for module in contents.modules {
+        archive.file(&module_path(module), &read(module)?)?;
+    }
     let mut libraries = libraries(contents.init)?;
     for program in contents.built {
         archive.file(text(program)?, &stripped(program)?)?;
@@ -79,6 +87,12 @@ pub fn pack(contents: &Contents<'_>) -> Result<Vec<u8>> {
         archive.file(text(&library)?, &read(&library)?)?;
     }
     archive.finish()
+}
+
+/// Where the VM has this module.
+pub fn module_path(module: &Path) -> String {
+    let name = module.file_name().unwrap_or_default();
+    format!("{MODULES}/{}", name.to_string_lossy())
 }
 
 fn read(file: &Path) -> Result<Vec<u8>> {

@@ -2,7 +2,7 @@
 
 use anyhow::{Result, bail};
 
-/// A kernel series and where it is had. Debian's cloud kernels need no modules in a VM and have BTF, kprobes and fentry.
+/// A kernel series and where it is had. Debian's cloud kernels boot in a VM without modules and have BTF, kprobes and fentry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Kernel {
     /// Major and minor number, as people name it.
@@ -98,7 +98,30 @@ pub struct Package {
 }
 
 /// What the names of packages start with: since some time an image is a frame around a package with the kernel itself.
-pub const PREFIXES: [&str; 2] = ["linux-binary-", "linux-image-"];
+pub const PREFIXES: [&str; 2] = [BINARY_PREFIX, "linux-image-"];
+const BINARY_PREFIX: &str = "linux-binary-";
+
+/// What the name of the package with the modules starts with, where they are not in the kernel's own.
+const MODULES_PREFIX: &str = "linux-modules-";
+
+/// Files with the modules that ways into a socket need, where the kernel was built with them: encryption of connections by AES-GCM. In
+/// the order in which they are loaded; which of them are built in differs from kernel to kernel.
+pub const MODULES: [&str; 6] = [
+    "gf128mul.ko",
+    "crypto_null.ko",
+    "ghash-generic.ko",
+    "ctr.ko",
+    "gcm.ko",
+    "tls.ko",
+];
+
+/// The package that holds the modules of the kernel in this one.
+pub fn modules_package(package: &str) -> String {
+    match package.strip_prefix(BINARY_PREFIX) {
+        Some(release) => format!("{MODULES_PREFIX}{release}"),
+        None => package.to_owned(),
+    }
+}
 
 /// What the names of the packages of Debian's kernels for VMs end with.
 const FLAVOUR: &str = "-cloud-amd64";
@@ -144,9 +167,7 @@ pub fn candidates<'a>(kernel: &Kernel, names: &[&'a str]) -> Vec<&'a str> {
 /// The newest; of a frame and the kernel itself the latter.
 pub fn newest(packages: Vec<Package>) -> Option<Package> {
     packages.into_iter().max_by_key(|package| {
-        let holds_it = PREFIXES
-            .first()
-            .is_some_and(|prefix| package.name.starts_with(prefix));
+        let holds_it = package.name.starts_with(BINARY_PREFIX);
         (upstream(&package.version), holds_it, package.version.clone())
     })
 }
@@ -229,6 +250,16 @@ mod tests {
         let itself = package("linux-binary-7.2.13+deb14-cloud-amd64", "7.2.13-1");
         assert_eq!(newest(vec![itself.clone(), frame]), Some(itself));
         assert_eq!(newest(Vec::new()), None);
+    }
+
+    #[test]
+    fn modules_are_in_the_kernels_package_unless_that_holds_the_kernel_alone() {
+        assert_eq!(
+            modules_package("linux-binary-7.2.13+deb14-cloud-amd64"),
+            "linux-modules-7.2.13+deb14-cloud-amd64"
+        );
+        let whole = "linux-image-6.1.0-56-cloud-amd64";
+        assert_eq!(modules_package(whole), whole);
     }
 
     #[test]

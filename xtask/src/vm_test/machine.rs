@@ -4,20 +4,27 @@
 //! the other.
 
 use std::fs;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::mpsc::{self, RecvTimeoutError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 
 use crate::command;
+use crate::vm_test::results::Run;
 
 const QEMU: &str = "qemu-system-x86_64";
 
 /// Memory of a VM, MB: its file system, the ring buffer of an agent and a collector.
 const MEMORY_MB: u32 = 1024;
+
+/// The processor's own way of running VMs.
+const DEVICE: &str = "/dev/kvm";
+
+/// In which a VM that the processor runs boots and is off again: it takes a second or two.
+const TRIAL_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Console lines that a report shows.
 const CONSOLE_LINES: usize = 15;
@@ -32,45 +39,63 @@ pub enum Accelerator {
 }
 
 impl Accelerator {
-    /// KVM where a machine with it starts. That its device is there proves nothing.
-    pub fn detect() -> Self {
-        let works = || -> Result<bool> {
-            let mut qemu = Command::new(QEMU);
-            qemu.args([
-                "-M",
-                "q35",
-                "-cpu",
-                "max",
-                "-m",
-                "64",
-                "-nodefaults",
-                "-display",
-                "none",
-            ])
-            .args(["-accel", "kvm", "-S", "-monitor", "stdio"])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null());
-            let mut child = qemu.spawn()?;
-            // A machine that could not be made has ended before it reads this.
-            let asked = child
-                .stdin
-                .take()
-                .context("it has an input")?
-                .write_all(b"quit\n");
-            Ok(child.wait()?.success() && asked.is_ok())
-        };
-        if Path::new("/dev/kvm").exists() && works().unwrap_or(false) {
-            Self::Kvm
-        } else {
-            Self::Tcg
+    /// KVM where this kernel boots by it and says so in time. That its device is there proves nothing, nor that it answers: within a
+    /// VM some make a machine and never run it.
+    ///
+    /// `initrd` holds a first process that has nothing to do.
+    pub fn detect(kernel: &Path, initrd: &[u8], directory: &Path) -> Result<Self> {
+        if !Path::new(DEVICE).exists() {
+            return Ok(Self::Tcg);
         }
+        eprintln!("     trying whether {DEVICE} boots a VM");
+        let (image, console) = (directory.join("trial.cpio"), directory.join("trial.console"));
+        fs::write(&image, initrd).with_context(|| format!("writing {}", image.display()))?;
+        let mut run = Run::default();
+        let ended = self::run(Self::Kvm, kernel, &image, &console, TRIAL_TIMEOUT, |line| {
+            run.heed(line);
+        })?;
+        fs::remove_file(&image).with_context(|| format!("removing {}", image.display()))?;
+        if run.end == Some(0) {
+            return Ok(Self::Kvm);
+        }
+        let how = match ended {
+            Ended::Off => "it ended before that",
+            Ended::Silent => "it hangs",
+        };
+        eprintln!("     {DEVICE} boots no VM: {how}");
+        Ok(Self::Tcg)
     }
 
     pub const fn name(self) -> &'static str {
         match self {
             Self::Kvm => "kvm",
             Self::Tcg => "tcg",
+        }
+    }
+
+    /// As QEMU has it. Emulation is in one thread: with one for each processor, QEMU 7.2 gets two things wrong, `cmpxchg16b` (kernels of
+    /// 6.12 then boot in some runs only) and code that is patched while another processor runs it.
+    const fn argument(self) -> &'static str {
+        match self {
+            Self::Kvm => "kvm",
+            Self::Tcg => "tcg,thread=single",
+        }
+    }
+
+    /// Emulated processors that take turns do so ten times a second, and a program that waits for one on another waits as long: one alone
+    /// is faster.
+    const fn processors(self) -> &'static str {
+        match self {
+            Self::Kvm => "2",
+            Self::Tcg => "1",
+        }
+    }
+
+    /// How much longer than on this machine the tests wait in a VM.
+    pub const fn patience(self) -> u32 {
+        match self {
+            Self::Kvm => 1,
+            Self::Tcg => 10,
         }
     }
 }
@@ -80,21 +105,20 @@ impl Accelerator {
 pub enum Ended {
     /// The VM is off, or has given up.
     Off,
-    /// It took too long and was ended.
-    TimedOut,
+    /// It said nothing for too long and was ended.
+    Silent,
 }
 
-/// Boots a kernel and gives each line of results to `heed` until the VM is off.
+/// Boots a kernel and gives each line of results to `heed` until the VM is off, or silent for too long.
 pub fn run(
     accelerator: Accelerator,
     kernel: &Path,
     initrd: &Path,
     console: &Path,
-    timeout: Duration,
+    silence: Duration,
     mut heed: impl FnMut(&str),
 ) -> Result<Ended> {
     let mut qemu = command(accelerator, kernel, initrd, console);
-    let deadline = Instant::now() + timeout;
     let mut child = qemu
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
@@ -110,13 +134,13 @@ pub fn run(
         }
     });
     let ended = loop {
-        match receive.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+        match receive.recv_timeout(silence) {
             // The terminal in the VM ends lines as terminals do.
             Ok(line) => heed(line.trim_end_matches('\r')),
             Err(RecvTimeoutError::Disconnected) => break Ended::Off,
             Err(RecvTimeoutError::Timeout) => {
                 child.kill().context("ending QEMU")?;
-                break Ended::TimedOut;
+                break Ended::Silent;
             }
         }
     };
@@ -129,10 +153,10 @@ pub fn run(
 
 fn command(accelerator: Accelerator, kernel: &Path, initrd: &Path, console: &Path) -> Command {
     let mut qemu = Command::new(QEMU);
-    qemu.args(["-M", "q35", "-accel", accelerator.name()])
-        // QEMU 7.2 emulates this instruction wrongly: kernels of 6.12 then boot in some runs only.
-        .args(["-cpu", "max,cx16=off"])
-        .args(["-smp", "2", "-m", &MEMORY_MB.to_string()])
+    qemu.args(["-M", "q35", "-accel", accelerator.argument()])
+        // All there is: kernels of 7.2 have no socket storage without `cmpxchg16b`.
+        .args(["-cpu", "max"])
+        .args(["-smp", accelerator.processors(), "-m", &MEMORY_MB.to_string()])
         .args(["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"])
         .arg("-serial")
         .arg(format!("file:{}", console.display()))
@@ -174,6 +198,9 @@ mod tests {
         let qemu = command(Accelerator::Tcg, "k".as_ref(), "i".as_ref(), "c".as_ref());
         let shown = command::display(&qemu);
         let ports = "-serial file:c -serial stdio -kernel k -initrd i -append";
-        assert!(shown.contains(ports) && shown.contains("-accel tcg"), "{shown}");
+        assert!(
+            shown.contains(ports) && shown.contains("-accel tcg,thread=single -cpu max -smp"),
+            "{shown}"
+        );
     }
 }

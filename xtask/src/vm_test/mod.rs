@@ -6,7 +6,9 @@ mod image;
 mod initrd;
 mod kernels;
 mod machine;
+mod package;
 mod readme;
+mod record;
 mod report;
 mod results;
 mod store;
@@ -31,24 +33,22 @@ use crate::vm_test::store::Stored;
 use crate::workspace::{Profile, Workspace};
 use crate::{build, build_ebpf, command};
 
-/// Longest run of one VM. Emulated on a busy machine, each provider takes a minute or two.
-const TIMEOUT: Duration = Duration::from_secs(20 * 60);
+/// Longest time without a word from a step, times the accelerator's patience: a provider's programs are verified, or a burst of
+/// processes runs. How long everything takes is not limited: it depends on the machine.
+const STEP_SILENCE: Duration = Duration::from_secs(60);
 
-/// Longest run of one step in it; less than [`TIMEOUT`], so that the VM can still say what was the matter.
-const STEP_TIMEOUT: Duration = Duration::from_secs(18 * 60);
-
-/// How much longer than on this machine the tests wait in a VM.
-const PATIENCE: &str = "4";
+/// And without one from the VM: more, so that it can still say what was the matter.
+const SILENCE: Duration = Duration::from_secs(90);
 
 /// The second serial port.
 const RESULTS: &str = "/dev/ttyS1";
 
 /// Programs of the system that the tests run in a VM.
-const SYSTEM: [&str; 3] = ["curl", "nginx", "setpriv"];
+const SYSTEM: [&str; 4] = ["curl", "nginx", "prlimit", "setpriv"];
 
-/// Short-lived processes in a VM of this verb, and in one of `test`, which has less time.
-const PROCESSES: u32 = 1000;
-const PROCESSES_EVERY_RUN: u32 = 200;
+/// Short-lived processes in a VM of this verb, and in one of `test`, which has less time. Ten times as many connections are open at once.
+const PROCESSES: u32 = 100;
+const PROCESSES_EVERY_RUN: u32 = 20;
 
 #[derive(Debug, Args)]
 pub struct Arguments {
@@ -64,12 +64,16 @@ pub struct Arguments {
     #[arg(long, value_name = "NUMBER", default_value_t = PROCESSES)]
     processes: u32,
 
+    /// Judge only this way into a socket, and check nothing else; may be repeated.
+    #[arg(long = "way", value_name = "NAME")]
+    ways: Vec<String>,
+
     /// Leave out the judgement of every way into a socket.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "ways")]
     without_ways: bool,
 
-    /// Put the tables into the README, when nothing is wrong in them.
-    #[arg(long, conflicts_with_all = ["kernels", "providers", "without_ways"])]
+    /// Put the tables into the README, when nothing is wrong or missing in them. What this run leaves out is taken from earlier ones.
+    #[arg(long)]
     write: bool,
 
     /// Only list the kernels.
@@ -78,12 +82,18 @@ pub struct Arguments {
 }
 
 impl Arguments {
+    /// Whether a VM runs all that there is.
+    fn is_of_everything(&self) -> bool {
+        self.providers.is_empty() && self.ways.is_empty() && !self.without_ways
+    }
+
     /// What `test` runs each time.
     pub fn every_run() -> Self {
         Self {
             kernels: kernels::EVERY_RUN.map(str::to_owned).into(),
             providers: Vec::new(),
             processes: PROCESSES_EVERY_RUN,
+            ways: Vec::new(),
             without_ways: true,
             write: false,
             list: false,
@@ -116,12 +126,15 @@ pub fn every_run(workspace: &Workspace) -> Result<()> {
 /// Boots as many VMs at a time as there are processors, for the verifier of a kernel uses one only, and reports on all.
 fn boot_all(workspace: &Workspace, arguments: &Arguments, kernels: &[Kernel]) -> Result<()> {
     let built = &Built::build(workspace)?;
-    let accelerator = Accelerator::detect();
-    eprintln!("     VMs are run by {}", accelerator.name());
     let stored: Vec<(&Kernel, Stored)> = kernels
         .iter()
         .map(|kernel| Ok((kernel, store::ensure(workspace, kernel)?)))
         .collect::<Result<_>>()?;
+    let Some((_, first)) = stored.first() else {
+        bail!("no kernel is asked for");
+    };
+    let accelerator = Accelerator::detect(&first.elf(), &built.nothing()?, &directory(workspace)?)?;
+    eprintln!("     VMs are run by {}", accelerator.name());
     let at_once = thread::available_parallelism().map_or(1, NonZero::get);
     let mut rows = Vec::new();
     for group in stored.chunks(at_once) {
@@ -141,23 +154,60 @@ fn boot_all(workspace: &Workspace, arguments: &Arguments, kernels: &[Kernel]) ->
             rows.push(row?);
         }
     }
-    let tables = [report::providers(&rows), report::ways(&rows)].join("\n");
-    let file = directory(workspace)?.join("tables.md");
-    fs::write(&file, &tables).with_context(|| format!("writing {}", file.display()))?;
-    println!("{tables}");
-    eprintln!("     the tables are in {}", file.display());
     let failed: Vec<&str> = rows
         .iter()
         .filter(|row| !row.failures.is_empty())
         .map(|row| row.kernel.series)
         .collect();
-    if failed.is_empty() && arguments.write {
+    let failed = failed.join(", ");
+    let faults = tabulate(workspace, rows, arguments.write)?;
+    if !failed.is_empty() {
+        bail!("failed on kernel {failed}");
+    }
+    if arguments.write && !faults.is_empty() {
+        bail!("the tables are not written:\n{}", faults.join("\n"));
+    }
+    Ok(())
+}
+
+/// Prints the tables of all that is recorded, and writes them where they are good. Gives what is wrong or missing in them.
+fn tabulate(workspace: &Workspace, mut rows: Vec<Row>, write: bool) -> Result<Vec<String>> {
+    let directory = directory(workspace)?;
+    for kernel in kernels::KERNELS {
+        if !rows.iter().any(|row| row.kernel == kernel)
+            && let Some(version) = store::version(workspace, &kernel)
+        {
+            rows.push(Row {
+                kernel,
+                version,
+                run: Run::default(),
+                failures: Vec::new(),
+            });
+        }
+    }
+    let mut faults = Vec::new();
+    for row in &mut rows {
+        row.run = record::load(&directory, &row.kernel)?;
+        let blemishes = row.run.blemishes(&row.kernel);
+        let of_kernel = blemishes.into_iter().chain(row.run.omissions());
+        faults.extend(of_kernel.map(|fault| format!("{}: {fault}", row.kernel.series)));
+    }
+    rows.retain(|row| !row.run.checks.is_empty());
+    rows.sort_by_key(|row| kernels::numbers(row.kernel.series));
+    let recorded: Vec<&str> = rows.iter().map(|row| row.kernel.series).collect();
+    let never = kernels::KERNELS
+        .iter()
+        .filter(|kernel| !recorded.contains(&kernel.series));
+    faults.extend(never.map(|kernel| format!("{}: never run", kernel.series)));
+    let tables = [report::providers(&rows), report::ways(&rows)].join("\n");
+    let file = directory.join("tables.md");
+    fs::write(&file, &tables).with_context(|| format!("writing {}", file.display()))?;
+    println!("{tables}");
+    eprintln!("     the tables are in {}", file.display());
+    if write && faults.is_empty() {
         readme::write(workspace, &tables)?;
     }
-    if failed.is_empty() {
-        return Ok(());
-    }
-    bail!("failed on kernel {}", failed.join(", "))
+    Ok(faults)
 }
 
 /// Where images, consoles and tables go.
@@ -180,9 +230,10 @@ fn boot(
     let console = directory.join(format!("{}.console", kernel.series));
     let archive = initrd::pack(&Contents {
         init: &built.init,
-        plan: &built.plan(workspace, arguments, kernel),
+        plan: &built.plan(workspace, arguments, kernel, accelerator, &stored.modules()),
         built: &built.programs,
         system: &built.system,
+        modules: &stored.modules(),
         busybox: &built.busybox,
     })?;
     fs::write(&image, &archive).with_context(|| format!("writing {}", image.display()))?;
@@ -193,8 +244,10 @@ fn boot(
         console.display()
     );
     let started = Instant::now();
-    let mut run = Run::default();
-    let ended = machine::run(accelerator, &stored.elf, &image, &console, TIMEOUT, |line| {
+    let silence = SILENCE * accelerator.patience();
+    let (mut run, mut lines) = (Run::default(), Vec::new());
+    let ended = machine::run(accelerator, &stored.elf(), &image, &console, silence, |line| {
+        lines.push(line.to_owned());
         if let Some(shown) = run.heed(line) {
             eprintln!(
                 "     kernel {} at {:.0} s: {shown}",
@@ -208,9 +261,10 @@ fn boot(
         kernel.series,
         started.elapsed().as_secs_f64()
     );
+    record::store(&directory, kernel, &lines, arguments.is_of_everything())?;
     let mut failures = run.failures(kernel);
-    if ended == Ended::TimedOut {
-        failures.push(format!("not done within {} s", TIMEOUT.as_secs()));
+    if ended == Ended::Silent {
+        failures.push(format!("it said nothing for {} s", silence.as_secs()));
     }
     if !failures.is_empty() {
         eprintln!("--- kernel {}: what is wrong", kernel.series);
@@ -286,13 +340,33 @@ impl Built {
         })
     }
 
+    /// A file system of a first process that has nothing to do.
+    fn nothing(&self) -> Result<Vec<u8>> {
+        initrd::pack(&Contents {
+            init: &self.init,
+            plan: &json!({"results": RESULTS, "modules": [], "steps": []}).to_string(),
+            built: &[],
+            system: &[],
+            modules: &[],
+            busybox: &self.busybox,
+        })
+    }
+
     /// What the first process does.
-    fn plan(&self, workspace: &Workspace, arguments: &Arguments, kernel: &Kernel) -> String {
+    fn plan(
+        &self,
+        workspace: &Workspace,
+        arguments: &Arguments,
+        kernel: &Kernel,
+        accelerator: Accelerator,
+        modules: &[PathBuf],
+    ) -> String {
+        let silence = STEP_SILENCE * accelerator.patience();
         let mut environment = json!({
             // What the tests need must be in the VM.
             "CI": "true",
             "EASTWATCH_BIN_DIR": workspace.target.join(Profile::Debug.directory()),
-            "EASTWATCH_TEST_PATIENCE": PATIENCE,
+            "EASTWATCH_TEST_PATIENCE": accelerator.patience().to_string(),
             "EASTWATCH_TEST_PROCESSES": arguments.processes.to_string(),
             "HOME": "/root",
             "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
@@ -306,24 +380,29 @@ impl Built {
         if let (Some(environment), false) = (environment.as_object_mut(), arguments.providers.is_empty()) {
             environment.insert("EASTWATCH_TEST_PROVIDERS".to_owned(), json!(wanted.join(",")));
         }
+        if let (Some(environment), false) = (environment.as_object_mut(), arguments.ways.is_empty()) {
+            environment.insert("EASTWATCH_TEST_CHECKS".to_owned(), json!("load"));
+        }
         let mut steps = vec![json!({
             "name": results::PROVIDERS,
             "argv": [self.suite, "--nocapture", "--test-threads=1"],
             "env": environment,
-            "timeout_s": STEP_TIMEOUT.as_secs(),
+            "silence_s": silence.as_secs(),
         })];
         if !arguments.without_ways {
+            let mut words = vec![json!(self.judge), json!("--agent"), json!(self.agent)];
+            words.extend([json!("--ways"), json!(self.ways)]);
+            words.extend(["--kernel", kernel.series, "--provider", "{provider}"].map(|word| json!(word)));
+            words.extend(arguments.ways.iter().map(|way| json!(way)));
             steps.push(json!({
                 "name": results::WAYS,
-                "argv": [
-                    self.judge, "--agent", self.agent, "--ways", self.ways,
-                    "--kernel", kernel.series, "--provider", "{provider}",
-                ],
+                "argv": words,
                 "env": environment,
-                "timeout_s": STEP_TIMEOUT.as_secs(),
+                "silence_s": silence.as_secs(),
             }));
         }
-        json!({"results": RESULTS, "steps": steps}).to_string()
+        let modules: Vec<String> = modules.iter().map(|module| initrd::module_path(module)).collect();
+        json!({"results": RESULTS, "modules": modules, "steps": steps}).to_string()
     }
 }
 

@@ -68,7 +68,7 @@ fn cell(row: &Row, provider: &str) -> String {
     }
 }
 
-/// Way × provider, with the kernels of each verdict; empty when no way was judged.
+/// Way × provider, with the kernels where they differ; ways of which the same is true share a line. Empty when no way was judged.
 pub fn ways(rows: &[Row]) -> String {
     let cells: Vec<(&str, &Cell)> = rows
         .iter()
@@ -79,47 +79,98 @@ pub fn ways(rows: &[Row]) -> String {
     if ways.is_empty() {
         return String::new();
     }
-    let mut table = heading("way", &providers);
+    let mut lines: Vec<(Vec<String>, Vec<&str>)> = Vec::new();
     for way in ways {
-        let of_way = |provider: &str| {
+        let of_provider = |provider: &&str| {
             let here = cells
                 .iter()
-                .filter(|(_, cell)| cell.way == way && cell.provider == provider);
-            let mut kernels: BTreeMap<String, Vec<&str>> = BTreeMap::new();
-            here.for_each(|(kernel, cell)| kernels.entry(verdict(cell)).or_default().push(kernel));
-            let alone = kernels.len() == 1;
-            let said = kernels.into_iter().map(|(verdict, kernels)| {
-                if alone {
-                    verdict
-                } else {
-                    format!("{}: {verdict}", kernels.join(", "))
-                }
-            });
-            said.collect::<Vec<_>>().join("; ")
+                .filter(|(_, cell)| cell.way == way && cell.provider == **provider);
+            outcome(&here.copied().collect::<Vec<_>>())
         };
-        let line: Vec<String> = providers.iter().map(|provider| of_way(provider)).collect();
-        // Writing to a string cannot fail.
-        let _ = writeln!(table, "| `{way}` | {} |", line.join(" | "));
+        let outcomes: Vec<String> = providers.iter().map(of_provider).collect();
+        match lines.iter_mut().find(|(known, _)| *known == outcomes) {
+            Some((_, ways)) => ways.push(way),
+            None => lines.push((outcomes, vec![way])),
+        }
     }
+    let mut table = heading("way", &providers);
+    for (outcomes, ways) in lines {
+        let ways: Vec<String> = ways.iter().map(|way| format!("`{way}`")).collect();
+        // Writing to a string cannot fail.
+        let _ = writeln!(table, "| {} | {} |", ways.join(", "), outcomes.join(" | "));
+    }
+    table.push_str(&meanings(&cells));
     table
 }
 
-/// A verdict with what tells one apart from another of the same name: counters, or the reason.
-fn verdict(cell: &Cell) -> String {
-    let name = cell.verdict.name();
-    match cell.verdict {
-        Verdict::Captured => name.to_owned(),
-        Verdict::Counted => {
-            let counters: Vec<&str> = cell
-                .counted_bytes
-                .keys()
-                .map(|counter| counter.rsplit('.').next().unwrap_or(counter))
-                .collect();
-            format!("{name} ({})", counters.join(", "))
-        }
-        Verdict::Impossible => format!("{name} ({})", cell.reason),
-        Verdict::Unknown => format!("**{name}**"),
+/// What became of a way with one provider on all kernels: `captured`, or `captured; on 5.10 impossible: ENOSYS io_uring_setup`.
+fn outcome(cells: &[(&str, &Cell)]) -> String {
+    // A kernel that counts by one reason what another counts by two does the same.
+    let counters: BTreeSet<&str> = cells
+        .iter()
+        .filter(|(_, cell)| cell.verdict == Verdict::Counted)
+        .flat_map(|(_, cell)| cell.counted_bytes.keys())
+        .map(|counter| short(counter))
+        .collect();
+    let mut kernels: BTreeMap<(Verdict, String), Vec<&str>> = BTreeMap::new();
+    for (kernel, cell) in cells {
+        let reason = match cell.verdict {
+            Verdict::Captured | Verdict::Unknown => String::new(),
+            Verdict::Counted => counters
+                .iter()
+                .map(|counter| format!("`{counter}`"))
+                .collect::<Vec<_>>()
+                .join(", "),
+            Verdict::Impossible => cell.reason.clone(),
+        };
+        kernels.entry((cell.verdict, reason)).or_default().push(kernel);
     }
+    let mut said: Vec<(String, Vec<&str>)> = kernels
+        .into_iter()
+        .map(|((verdict, reason), kernels)| {
+            let name = verdict.name();
+            let text = match verdict {
+                Verdict::Captured => name.to_owned(),
+                Verdict::Counted | Verdict::Impossible => format!("{name}: {reason}"),
+                Verdict::Unknown => format!("**{name}**"),
+            };
+            (text, kernels)
+        })
+        .collect();
+    // What most kernels do needs no names of kernels; of equals the better.
+    let most = said.iter().map(|(_, kernels)| kernels.len()).max();
+    if let Some(at) = said.iter().position(|(_, kernels)| Some(kernels.len()) == most) {
+        let (first, _) = said.remove(at);
+        let others = said
+            .iter()
+            .map(|(text, kernels)| format!("; on {} {text}", kernels.join(", ")));
+        return std::iter::once(first).chain(others).collect();
+    }
+    // No kernel has the provider, or none got so far.
+    "not tried".to_owned()
+}
+
+/// The counters of the cells and what they mean, one sentence a line.
+fn meanings(cells: &[(&str, &Cell)]) -> String {
+    let counted = cells.iter().filter(|(_, cell)| cell.verdict == Verdict::Counted);
+    let meanings: BTreeMap<&str, &str> = counted
+        .flat_map(|(_, cell)| &cell.meanings)
+        .map(|(counter, meaning)| (short(counter), meaning.as_str()))
+        .collect();
+    let mut text = String::new();
+    for (counter, meaning) in meanings {
+        // Writing to a string cannot fail.
+        let _ = write!(text, "\n- `{counter}`: {meaning}");
+    }
+    if !text.is_empty() {
+        text.push('\n');
+    }
+    text
+}
+
+/// A counter without its stage.
+fn short(counter: &str) -> &str {
+    counter.rsplit('.').next().unwrap_or(counter)
 }
 
 /// Each once, in the order of its first place.
@@ -183,31 +234,42 @@ mod tests {
         );
     }
 
+    fn judged(series: &str, cells: &[(&str, &str, &str)]) -> Row {
+        let mut run = Run::default();
+        for (way, verdict, counter) in cells {
+            run.heed(&format!(
+                r#"{{"step":"ways","line":{{"provider":"fexit","way":"{way}","verdict":"{verdict}","reason":"ENOSYS","counted_bytes":{{"kernel.{counter}":7}},"meanings":{{"kernel.{counter}":"why {counter}"}}}}}}"#
+            ));
+        }
+        Row {
+            kernel: kernels::choose(&[series.to_owned()]).unwrap().remove(0),
+            version: "1".into(),
+            run,
+            failures: Vec::new(),
+        }
+    }
+
     #[test]
-    fn ways_are_told_apart_by_kernel_only_where_they_differ() {
-        let row = |series: &str, verdicts: [&str; 2]| {
-            let mut run = Run::default();
-            for (way, verdict) in ["read", "splice-in"].into_iter().zip(verdicts) {
-                run.heed(&format!(
-                    r#"{{"step":"ways","line":{{"provider":"fexit","way":"{way}","verdict":"{verdict}","reason":"ENOSYS","counted_bytes":{{"kernel.opaque":7}}}}}}"#
-                ));
-            }
-            Row {
-                kernel: kernels::choose(&[series.to_owned()]).unwrap().remove(0),
-                version: "1".into(),
-                run,
-                failures: Vec::new(),
-            }
+    fn kernels_are_named_only_where_they_differ_and_ways_share_a_line_where_they_do_not() {
+        let row = |series: &str, verdict: &str, counter: &str| {
+            judged(
+                series,
+                &[
+                    ("read", "captured", "x"),
+                    ("write", "captured", "x"),
+                    ("splice-in", verdict, counter),
+                ],
+            )
         };
         let rows = [
-            row("5.10", ["captured", "impossible"]),
-            row("6.1", ["captured", "counted"]),
-            row("7.2", ["captured", "counted"]),
+            row("5.10", "impossible", "x"),
+            row("6.1", "counted", "b"),
+            row("7.2", "counted", "a"),
         ];
         assert_eq!(
             ways(&rows),
-            "| way | fexit |\n|---|---|\n| `read` | captured |\n\
-             | `splice-in` | 6.1, 7.2: counted (opaque); 5.10: impossible (ENOSYS) |\n"
+            "| way | fexit |\n|---|---|\n| `read`, `write` | captured |\n\
+             | `splice-in` | counted: `a`, `b`; on 5.10 impossible: ENOSYS |\n\n- `a`: why a\n- `b`: why b\n"
         );
         assert_eq!(ways(&[]), "");
     }

@@ -1,6 +1,6 @@
 //! What a VM says, and what follows from it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Deserialize;
 
@@ -42,6 +42,13 @@ pub struct Check {
     pub programs: Vec<Program>,
 }
 
+impl Check {
+    /// Whether both are about the same.
+    fn is_of(&self, other: &Self) -> bool {
+        (&self.provider, &self.check) == (&other.provider, &other.check)
+    }
+}
+
 /// A loaded program.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -61,6 +68,16 @@ pub struct Cell {
     /// Bytes by counter.
     #[serde(default)]
     pub counted_bytes: BTreeMap<String, u64>,
+    /// What the counters mean.
+    #[serde(default)]
+    pub meanings: BTreeMap<String, String>,
+}
+
+impl Cell {
+    /// Whether both are about the same.
+    fn is_of(&self, other: &Self) -> bool {
+        (&self.provider, &self.way) == (&other.provider, &other.way)
+    }
 }
 
 /// As the judge has it.
@@ -141,14 +158,20 @@ impl Run {
                         check.seconds,
                         check.detail.lines().next().unwrap_or_default()
                     );
-                    self.checks.push(check);
+                    match self.checks.iter_mut().find(|known| known.is_of(&check)) {
+                        Some(known) => *known = check,
+                        None => self.checks.push(check),
+                    }
                     return Some(shown);
                 }
             }
             WAYS => {
                 if let Ok(cell) = serde_json::from_value::<Cell>(line) {
                     let shown = format!("{} {}: {}", cell.provider, cell.way, cell.verdict.name());
-                    self.cells.push(cell);
+                    match self.cells.iter_mut().find(|known| known.is_of(&cell)) {
+                        Some(known) => *known = cell,
+                        None => self.cells.push(cell),
+                    }
                     return Some(shown);
                 }
             }
@@ -174,8 +197,41 @@ impl Run {
         self.checks.iter().filter(move |check| check.provider == provider)
     }
 
+    /// Ways that a provider was not judged by, of those that another was; one a line.
+    pub fn omissions(&self) -> Vec<String> {
+        let ways: BTreeSet<&str> = self.cells.iter().map(|cell| cell.way.as_str()).collect();
+        let loaded = self.checks.iter().filter(|check| check.check == LOAD && check.ok);
+        let mut omissions = Vec::new();
+        for provider in loaded.map(|check| check.provider.as_str()) {
+            let of_provider = self.cells.iter().filter(|cell| cell.provider == provider);
+            let judged: BTreeSet<&str> = of_provider.map(|cell| cell.way.as_str()).collect();
+            let missing = ways.difference(&judged);
+            omissions.extend(missing.map(|way| format!("{provider}: {way} was not judged")));
+            if judged.is_empty() {
+                omissions.push(format!("{provider}: no way was judged"));
+            }
+        }
+        omissions
+    }
+
     /// Everything that is not as it must be, one a line; empty when all is.
     pub fn failures(&self, kernel: &Kernel) -> Vec<String> {
+        let mut failures = self.blemishes(kernel);
+        let broken = self.exits.iter().filter(|(_, exit, _)| *exit != 0);
+        failures.extend(broken.map(|(step, exit, _)| format!("{step} ended with {exit}")));
+        failures.extend(
+            self.strange
+                .iter()
+                .map(|line| format!("a line that is no result: {line}")),
+        );
+        if self.end.is_none() {
+            failures.push("the VM ended before its work did".to_owned());
+        }
+        failures
+    }
+
+    /// What is not as it must be in the results themselves.
+    pub fn blemishes(&self, kernel: &Kernel) -> Vec<String> {
         let mut failures = Vec::new();
         let mut works = false;
         for check in &self.checks {
@@ -200,16 +256,6 @@ impl Run {
                 cell.provider, cell.way, cell.reason
             )
         }));
-        let broken = self.exits.iter().filter(|(_, exit, _)| *exit != 0);
-        failures.extend(broken.map(|(step, exit, _)| format!("{step} ended with {exit}")));
-        failures.extend(
-            self.strange
-                .iter()
-                .map(|line| format!("a line that is no result: {line}")),
-        );
-        if self.end.is_none() {
-            failures.push("the VM ended before its work did".to_owned());
-        }
         failures
     }
 }
@@ -253,6 +299,33 @@ mod tests {
         assert_eq!(run.exits, [("providers".to_owned(), 0, 2.5)]);
         assert_eq!(run.said, ["providers: running 1 test"]);
         assert_eq!((run.end, run.strange.len()), (Some(0), 0));
+    }
+
+    #[test]
+    fn a_later_result_takes_the_place_of_an_earlier_one() {
+        let cell = |provider: &str, way: &str, verdict: &str| {
+            format!(
+                r#"{{"step":"ways","line":{{"provider":"{provider}","way":"{way}","verdict":"{verdict}","reason":""}}}}"#
+            )
+        };
+        let (load_a, load_b) = (check("a", "load", true), check("b", "load", true));
+        let mut run = run(&[
+            &load_a,
+            &load_b,
+            &check("a", "keep-alive", false),
+            &cell("a", "read", "unknown"),
+            &cell("a", "write", "captured"),
+            &cell("b", "read", "captured"),
+        ]);
+        let kernel = kernels::choose(&["6.12".to_owned()]).unwrap().remove(0);
+        assert_eq!(run.blemishes(&kernel).len(), 2);
+        assert_eq!(run.omissions(), ["b: write was not judged"]);
+        run.heed(&check("a", "keep-alive", true));
+        run.heed(&cell("a", "read", "captured"));
+        run.heed(&cell("b", "write", "counted"));
+        assert_eq!(run.blemishes(&kernel), [""; 0]);
+        assert_eq!(run.omissions(), [""; 0]);
+        assert_eq!((run.checks.len(), run.cells.len()), (3, 4));
     }
 
     #[test]

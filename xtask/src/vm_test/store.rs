@@ -1,9 +1,9 @@
 //! Kernels that were fetched: kept outside the checkout, so that each is fetched once, and compared with their checksums at each use.
 
-use std::fs::{self, File};
-use std::io::Write;
+use std::collections::BTreeMap;
+use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
@@ -11,12 +11,14 @@ use serde::{Deserialize, Serialize};
 use crate::command;
 use crate::vm_test::archive::{Apt, Mirrors};
 use crate::vm_test::image::Payload;
-use crate::vm_test::kernels::{self, Kernel};
+use crate::vm_test::kernels::{self, Kernel, Package};
+use crate::vm_test::package;
 use crate::workspace::Workspace;
 
-/// Names below a kernel's directory: the record, and the kernel itself.
+/// Names below a kernel's directory: the record, the kernel itself, the directory of its modules.
 const RECORD: &str = "kernel.json";
 const ELF: &str = "vmlinux.elf";
+const MODULES: &str = "modules";
 
 /// A kernel that is there.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,14 +30,45 @@ pub struct Stored {
     pub package_sha256: String,
     /// Of the kernel that was taken from it.
     pub elf_sha256: String,
-    /// Where the kernel lies; not recorded, so that the cache may be moved.
+    /// Of its modules, by the name of the file. Those that it was built without are not there.
+    pub modules_sha256: BTreeMap<String, String>,
+    /// Where all of it lies; not recorded, so that the cache may be moved.
     #[serde(skip)]
-    pub elf: PathBuf,
+    directory: PathBuf,
+}
+
+impl Stored {
+    /// The kernel.
+    pub fn elf(&self) -> PathBuf {
+        self.directory.join(ELF)
+    }
+
+    /// Its modules, in the order in which they are loaded.
+    pub fn modules(&self) -> Vec<PathBuf> {
+        let there = kernels::MODULES
+            .iter()
+            .filter(|name| self.modules_sha256.contains_key(**name));
+        there.map(|name| self.module(name)).collect()
+    }
+
+    fn module(&self, name: &str) -> PathBuf {
+        self.directory.join(MODULES).join(name)
+    }
+
+    /// Whether everything is as it was recorded.
+    fn is_whole(&self) -> Result<bool> {
+        for (name, sha256) in &self.modules_sha256 {
+            if checksum(&self.module(name))? != *sha256 {
+                return Ok(false);
+            }
+        }
+        Ok(checksum(&self.elf())? == self.elf_sha256)
+    }
 }
 
 /// The kernel, fetched unless it is there.
 pub fn ensure(workspace: &Workspace, kernel: &Kernel) -> Result<Stored> {
-    let directory = workspace.cache.join("kernels").join(kernel.series);
+    let directory = directory(workspace, kernel);
     let stored = match load(&directory) {
         Some(stored) => stored,
         None => fetch(&directory, kernel).with_context(|| format!("getting kernel {}", kernel.series))?,
@@ -54,13 +87,21 @@ pub fn ensure(workspace: &Workspace, kernel: &Kernel) -> Result<Stored> {
     Ok(stored)
 }
 
+/// The version of the kernel that is there, if it is.
+pub fn version(workspace: &Workspace, kernel: &Kernel) -> Option<String> {
+    load(&directory(workspace, kernel)).map(|stored| stored.version)
+}
+
+fn directory(workspace: &Workspace, kernel: &Kernel) -> PathBuf {
+    workspace.cache.join("kernels").join(kernel.series)
+}
+
 /// What is recorded, when the kernel is there and is the one that was recorded.
 fn load(directory: &Path) -> Option<Stored> {
     let record = fs::read(directory.join(RECORD)).ok()?;
     let mut stored: Stored = serde_json::from_slice(&record).ok()?;
-    stored.elf = directory.join(ELF);
-    let found = checksum(&stored.elf).ok()?;
-    (found == stored.elf_sha256).then_some(stored)
+    directory.clone_into(&mut stored.directory);
+    stored.is_whole().ok()?.then_some(stored)
 }
 
 /// Fetches, checks and unpacks. The record comes last: without it nothing counts as there.
@@ -70,7 +111,45 @@ fn fetch(directory: &Path, kernel: &Kernel) -> Result<Stored> {
     let temporary = tempfile::tempdir_in(directory).context("creating a temporary directory")?;
     let apt = Apt::update(&temporary.path().join("apt"), &mirrors, kernel)?;
     let package = apt.find(kernel)?;
-    let file = apt.download(&package, &temporary.path().join("package"))?;
+    let file = checked(&apt, &package, &temporary.path().join("package"))?;
+    let image = package::find(&file, "vmlinuz")?
+        .into_iter()
+        .next()
+        .with_context(|| format!("{} holds no kernel image", package.name))?;
+    let payload = Payload::find(&image.content)?;
+    let elf = package::decompressed(payload.compression.program(), payload.bytes)?;
+    payload.check(&elf)?;
+    let mut stored = Stored {
+        package_sha256: package.sha256.clone(),
+        elf_sha256: String::new(),
+        modules_sha256: BTreeMap::new(),
+        directory: directory.to_owned(),
+        package: package.name,
+        version: package.version,
+    };
+    write(&stored.elf(), &elf)?;
+    stored.elf_sha256 = checksum(&stored.elf())?;
+    let name = kernels::modules_package(&stored.package);
+    let modules = if name == stored.package {
+        file
+    } else {
+        checked(&apt, &apt.package(&name)?, &temporary.path().join("modules"))?
+    };
+    for name in kernels::MODULES {
+        for module in package::find(&modules, name)? {
+            write(&stored.module(name), &module.plain()?)?;
+            let sha256 = checksum(&stored.module(name))?;
+            stored.modules_sha256.insert(name.to_owned(), sha256);
+        }
+    }
+    let record = serde_json::to_vec_pretty(&stored)?;
+    write(&directory.join(RECORD), &record)?;
+    Ok(stored)
+}
+
+/// Fetches a package whose checksum is the index's.
+fn checked(apt: &Apt, package: &Package, into: &Path) -> Result<PathBuf> {
+    let file = apt.download(package, into)?;
     let sha256 = checksum(&file)?;
     if sha256 != package.sha256 {
         bail!(
@@ -79,79 +158,14 @@ fn fetch(directory: &Path, kernel: &Kernel) -> Result<Stored> {
             package.sha256
         );
     }
-    let image = unpack(&file, &temporary.path().join("unpacked"))?;
-    let image = fs::read(&image).with_context(|| format!("reading {}", image.display()))?;
-    let elf = directory.join(ELF);
-    extract(&image, &elf)?;
-    let stored = Stored {
-        package: package.name,
-        version: package.version,
-        package_sha256: sha256,
-        elf_sha256: checksum(&elf)?,
-        elf,
-    };
-    let record = serde_json::to_vec_pretty(&stored)?;
-    fs::write(directory.join(RECORD), record).context("recording the kernel")?;
-    Ok(stored)
+    Ok(file)
 }
 
-/// Unpacks the kernel image alone and gives its path: below `boot`, or with newer packages below `usr/lib/modules`.
-fn unpack(package: &Path, into: &Path) -> Result<PathBuf> {
-    fs::create_dir_all(into).with_context(|| format!("creating {}", into.display()))?;
-    let mut files = Command::new("dpkg-deb")
-        .arg("--fsys-tarfile")
-        .arg(package)
-        .stdout(Stdio::piped())
-        .spawn()
-        .context("starting dpkg-deb")?;
-    let listing = files.stdout.take().context("dpkg-deb has an output")?;
-    let mut tar = Command::new("tar");
-    tar.arg("-C")
-        .arg(into)
-        .args([
-            "-x",
-            "--no-anchored",
-            "--wildcards",
-            "--transform",
-            "s|.*/||",
-            "vmlinuz*",
-        ])
-        .stdin(listing);
-    let status = tar.status().context("starting tar")?;
-    let unpacked = files.wait().context("waiting for dpkg-deb")?;
-    if !status.success() || !unpacked.success() {
-        bail!(
-            "{} holds no kernel image: tar {status}, dpkg-deb {unpacked}",
-            package.display()
-        );
+fn write(file: &Path, content: &[u8]) -> Result<()> {
+    if let Some(parent) = file.parent() {
+        fs::create_dir_all(parent).with_context(|| format!("creating {}", parent.display()))?;
     }
-    let mut entries = fs::read_dir(into).with_context(|| format!("reading {}", into.display()))?;
-    let entry = entries.next().context("a package without a kernel image")??;
-    Ok(entry.path())
-}
-
-/// Decompresses the kernel in the image.
-fn extract(image: &[u8], elf: &Path) -> Result<()> {
-    let payload = Payload::find(image)?;
-    let program = payload.compression.program();
-    let output = File::create(elf).with_context(|| format!("creating {}", elf.display()))?;
-    let mut child = Command::new(program)
-        .args(["-d", "-c"])
-        .stdin(Stdio::piped())
-        .stdout(output)
-        .spawn()
-        .with_context(|| format!("starting {program}"))?;
-    let written = child
-        .stdin
-        .take()
-        .context("it has an input")?
-        .write_all(payload.bytes);
-    let status = child.wait().with_context(|| format!("waiting for {program}"))?;
-    written.with_context(|| format!("{program} ended with {status}"))?;
-    if !status.success() {
-        bail!("{program} ended with {status}");
-    }
-    payload.check(&fs::read(elf).with_context(|| format!("reading {}", elf.display()))?)
+    fs::write(file, content).with_context(|| format!("writing {}", file.display()))
 }
 
 /// SHA-256 of a file, in hexadecimal digits.
@@ -167,26 +181,35 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_kernel_that_was_changed_is_not_there() {
-        let directory = tempfile::tempdir().unwrap();
-        let elf = directory.path().join(ELF);
-        fs::write(&elf, "kernel").unwrap();
-        let stored = Stored {
+    fn what_was_changed_is_not_there() {
+        let temporary = tempfile::tempdir().unwrap();
+        let directory = temporary.path();
+        let mut stored = Stored {
             package: "linux-image-1".into(),
             version: "1".into(),
             package_sha256: "00".into(),
-            elf_sha256: checksum(&elf).unwrap(),
-            elf: elf.clone(),
+            elf_sha256: String::new(),
+            modules_sha256: BTreeMap::new(),
+            directory: directory.to_owned(),
         };
-        assert_eq!(load(directory.path()), None);
-        fs::write(
-            directory.path().join(RECORD),
-            serde_json::to_vec(&stored).unwrap(),
-        )
-        .unwrap();
-        assert_eq!(load(directory.path()), Some(stored));
-        fs::write(&elf, "another").unwrap();
-        assert_eq!(load(directory.path()), None);
+        let module = stored.module("tls.ko");
+        write(&stored.elf(), b"kernel").unwrap();
+        write(&module, b"module").unwrap();
+        stored.elf_sha256 = checksum(&stored.elf()).unwrap();
+        let sha256 = checksum(&module).unwrap();
+        stored.modules_sha256.insert("tls.ko".into(), sha256);
+        assert_eq!(load(directory), None);
+        let record = serde_json::to_vec(&stored).unwrap();
+        write(&directory.join(RECORD), &record).unwrap();
+        assert_eq!(load(directory).as_ref(), Some(&stored));
+        assert_eq!(stored.modules(), std::slice::from_ref(&module));
+        for file in [stored.elf(), module] {
+            let before = fs::read(&file).unwrap();
+            write(&file, b"another").unwrap();
+            assert_eq!(load(directory), None, "{}", file.display());
+            write(&file, &before).unwrap();
+        }
+        assert_eq!(load(directory), Some(stored));
     }
 
     #[test]

@@ -15,6 +15,7 @@ struct Resting {
     time_ns: u64,
     /// Turns of which nothing was captured, and for which no record stood yet.
     rested: u32,
+    passed: bool,
     rested_bytes: [u64; 2],
     lost: [u32; 2],
     /// Requests since it rests.
@@ -61,6 +62,7 @@ impl Resting {
             socket: talk.server,
             time_ns: talk.time_ns,
             rested: 0,
+            passed: false,
             rested_bytes: [0; 2],
             lost: [0; 2],
             requests: 0,
@@ -79,6 +81,7 @@ impl Resting {
     fn passes(&mut self, bytes: [usize; 2]) -> &mut Self {
         self.requests += 1;
         self.rested = self.rested.saturating_add(1);
+        self.passed = true;
         for (way, bytes) in [Way::In, Way::Out].into_iter().zip(bytes) {
             self.socket.pass_over(way, bytes);
             self.rested_bytes[way as usize] += bytes as u64;
@@ -94,6 +97,7 @@ impl Resting {
         if matches!(lost, Lost::Request | Lost::Both) {
             self.loses(Way::In, request(name).len());
             self.rested = stands_for;
+            self.passed = true;
         } else {
             self.says(Way::In, &request(name), stands_for);
         }
@@ -107,7 +111,12 @@ impl Resting {
 
     fn says(&mut self, way: Way, data: &[u8], stands_for: u32) -> &mut Self {
         self.time_ns += STEP_NS;
-        let record = self.socket.chunk(way, data, data.len(), 0, self.time_ns);
+        let flags = if stands_for > 0 && std::mem::take(&mut self.passed) {
+            chunk_flags::RESTED
+        } else {
+            0
+        };
+        let record = self.socket.chunk(way, data, data.len(), flags, self.time_ns);
         let Record::Chunk(chunk, data) = record else {
             panic!("a chunk")
         };
@@ -131,6 +140,7 @@ impl Resting {
             lost: self.lost,
             rested_bytes: self.rested_bytes,
             rested: std::mem::take(&mut self.rested),
+            rests: self.passed,
             ..close
         }
     }
@@ -181,14 +191,16 @@ fn a_call_stands_for_those_before_it_and_the_last_for_those_behind() {
     resting.captured("b", Lost::Nothing);
     resting.passes([50, 60]).captured("c", Lost::Nothing);
     resting.passes([1, 1]).passes([1, 1]).passes([1, 1]).reports();
-    resting.passes([1, 1]).closes();
-    assert_eq!(resting.lines(), ["/a 3", "/b 1", "/c 2", "/c +3", "/c +1"]);
+    resting.captured("d", Lost::Nothing);
+    resting.passes([1, 1]).reports().closes();
+    let lines = ["/a 3", "/b 1", "/c 2", "/c +3", "/d 1", "/d +1"];
+    assert_eq!(resting.lines(), lines);
     let last = resting.desk.calls.last().unwrap();
     assert!(last.exchange.request.body.captured.is_empty());
     assert_eq!(last.exchange.request.body.wire_bytes, 3);
     assert_eq!(last.exchange.request.headers.get(b"host"), Some(&b"stock"[..]));
     let counters = resting.desk.tracker.counters();
-    assert_eq!((counters.exchanges, counters.exchanges_rested), (4, 7));
+    assert_eq!((counters.exchanges, counters.exchanges_rested), (5, 7));
     assert_eq!((counters.gaps, counters.rests_ended), (0, 0));
     let protocol = resting.desk.tracker.protocol_counters();
     assert_eq!(
@@ -400,6 +412,7 @@ fn what_the_servers_end_leaves_out_the_clients_does_not_tell() {
     let (of_client, of_server) = (talk.of(&talk.client), talk.of(&talk.server));
     desk.play(&of_client);
     // The last alone is captured at the server's end, which reads each message in two pieces.
+    let flags = chunk_flags::TURN_START | chunk_flags::RESTED;
     let captured: Vec<Record> = of_server[of_server.len() - 3..]
         .iter()
         .enumerate()
@@ -407,6 +420,7 @@ fn what_the_servers_end_leaves_out_the_clients_does_not_tell() {
             Record::Chunk(chunk, data) if at == 0 => Record::Chunk(
                 Chunk {
                     stands_for: 3,
+                    flags,
                     ..chunk
                 },
                 data,

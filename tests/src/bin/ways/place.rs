@@ -95,7 +95,8 @@ impl Sockets {
     fn try_encryption(&self) -> Done {
         if let (Place::TlsSend | Place::TlsReceive, How::Tcp(listener, port)) = (self.place, &self.how) {
             let client = sys::connect(*port, None).map_err(broken("connect"))?;
-            listener.accept().map_err(broken("accept"))?;
+            // Only what is connected can be encrypted.
+            let _server = listener.accept().map_err(broken("accept"))?;
             encrypt(client.as_raw_fd(), TLS_TX)?;
         }
         Ok(())

@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 use crate::sys;
 use crate::trouble::{Done, Trouble, broken};
 
-/// How long anything may take that has to happen.
-pub const DEADLINE: Duration = Duration::from_secs(20);
+/// How long anything may take that has to happen: long for any machine, for only a way that went wrong waits for it.
+pub const DEADLINE: Duration = Duration::from_secs(100);
 /// After so many seconds a process that hangs is ended.
-const ALARM_SECONDS: u32 = 60;
+const ALARM_SECONDS: u32 = 300;
 
 /// A process made by fork(2), ended with this value unless it was waited for.
 #[derive(Debug)]
