@@ -62,6 +62,8 @@ enum Subject {
     Nginx,
     /// The same with each provider that works here.
     NginxProviders,
+    /// Two of them alone: everything captured, and less of what is known.
+    NginxDecay,
     /// The same with the budget for what capturing adds: whether it finds a level and stays there.
     NginxHarm,
     /// Resident memory of the agent, idle and with 10,000 connections.
@@ -84,11 +86,14 @@ struct Plan<'a> {
 type Measure = fn(&Plan<'_>) -> Result<Vec<Section>>;
 
 pub fn run(workspace: &Workspace, arguments: &Arguments) -> Result<()> {
-    let chosen = |subject| arguments.subject == subject || arguments.subject == Subject::All;
+    // What `nginx` measures as well is not measured twice.
+    let in_all = |subject| arguments.subject == Subject::All && subject != Subject::NginxDecay;
+    let chosen = |subject| arguments.subject == subject || in_all(subject);
     let live = [
         Subject::Hooks,
         Subject::Nginx,
         Subject::NginxProviders,
+        Subject::NginxDecay,
         Subject::NginxHarm,
         Subject::Memory,
     ]
@@ -105,13 +110,14 @@ pub fn run(workspace: &Workspace, arguments: &Arguments) -> Result<()> {
         rounds: arguments.rounds,
         seconds: arguments.seconds,
     };
-    let measurements: [(Subject, Measure); 7] = [
+    let measurements: [(Subject, Measure); 8] = [
         (Subject::Criterion, criterion::measure),
         (Subject::Hooks, hooks::measure),
         (Subject::Replay, replay::measure),
         (Subject::Memory, memory::measure),
         (Subject::Nginx, nginx::measure),
         (Subject::NginxProviders, nginx::providers),
+        (Subject::NginxDecay, nginx::decay),
         (Subject::NginxHarm, harm::measure),
     ];
     let mut report = Report::of_this_machine()?;

@@ -10,7 +10,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 
 use crate::bench::Plan;
-use crate::bench::agent::{Agent, Setup};
+use crate::bench::agent::{Agent, Setup, Status};
 use crate::bench::collector::Collector;
 use crate::bench::process;
 use crate::bench::providers;
@@ -23,9 +23,13 @@ use crate::command;
 const CONNECTIONS: u32 = 32;
 /// Seconds of load before each measurement.
 const WARM_UP_SECONDS: u64 = 1;
+/// The same for a server to become known: some twenty thousand exchanges.
+const LEARN_SECONDS: u64 = 3;
 
 const CPU_RATIO_MAX: f64 = 1.08;
 const RATE_RATIO_MIN: f64 = 0.93;
+/// Where less is captured of what is known.
+const DECAYED_RATE_RATIO_MIN: f64 = 0.97;
 
 /// A way of running the agent.
 #[derive(Debug, Clone, Copy)]
@@ -39,8 +43,10 @@ pub(super) struct Variant {
     pub policy: Option<&'static str>,
     /// More of the agent's environment.
     pub env: &'static [(&'static str, &'static str)],
-    /// The targets are about it.
-    pub is_target: bool,
+    /// Seconds of load before it is measured.
+    pub warm_up_seconds: u64,
+    /// Requests/s, of those without the agent, that are the target; `None` where there is none, neither for CPU time.
+    pub rate_ratio_min: Option<f64>,
 }
 
 const DEFAULT: Variant = Variant {
@@ -49,10 +55,21 @@ const DEFAULT: Variant = Variant {
     provider: "auto",
     policy: Some(""),
     env: &[],
-    is_target: true,
+    warm_up_seconds: WARM_UP_SECONDS,
+    rate_ratio_min: Some(RATE_RATIO_MIN),
 };
 
-const VARIANTS: [Variant; 3] = [
+/// Captures less of what is known, as it does of everything under such a load.
+const DECAYED: Variant = Variant {
+    name: "default budget of rows, capture that decays, collector on this machine",
+    column: "decayed",
+    env: &[("EASTWATCH_AGENT__CAPTURE__DECAY__ENABLED", "true")],
+    warm_up_seconds: LEARN_SECONDS,
+    rate_ratio_min: Some(DECAYED_RATE_RATIO_MIN),
+    ..DEFAULT
+};
+
+const VARIANTS: [Variant; 4] = [
     Variant {
         name: "every exchange a row, collector on this machine",
         column: "every exchange a row",
@@ -60,6 +77,7 @@ const VARIANTS: [Variant; 3] = [
         ..DEFAULT
     },
     DEFAULT,
+    DECAYED,
     Variant {
         name: "default budget of rows, no collector",
         column: "default, no collector",
@@ -86,8 +104,10 @@ struct Watched {
     /// CPU time, until the agent had done its work.
     agent: Duration,
     collector: Duration,
-    /// Exchanges that the agent saw, by exchanges that there were.
+    /// Exchanges that the agent captured, by exchanges that there were.
     seen: f64,
+    /// The same of those that it counted.
+    counted: f64,
     lost_records: u64,
 }
 
@@ -99,6 +119,15 @@ pub fn measure(plan: &Plan<'_>) -> Result<Vec<Section>> {
     )?])
 }
 
+/// The default budget of rows with everything captured, and with capture that decays.
+pub fn decay(plan: &Plan<'_>) -> Result<Vec<Section>> {
+    Ok(vec![compare(
+        plan,
+        "nginx under load, with the agent / without, everything captured and decayed",
+        &[DEFAULT, DECAYED],
+    )?])
+}
+
 /// Each provider that works here, with the default budget of rows.
 pub fn providers(plan: &Plan<'_>) -> Result<Vec<Section>> {
     let variants: Vec<Variant> = providers::working(plan.workspace)?
@@ -107,7 +136,7 @@ pub fn providers(plan: &Plan<'_>) -> Result<Vec<Section>> {
             name: provider,
             column: provider,
             provider,
-            is_target: false,
+            rate_ratio_min: None,
             ..DEFAULT
         })
         .collect();
@@ -174,8 +203,8 @@ fn compare(plan: &Plan<'_>, name: &str, variants: &[Variant]) -> Result<Section>
     };
     for (variant, results) in variants.iter().zip(&measured) {
         let spread = |of: fn(&Watched) -> f64| Spread::of(results.iter().map(of));
-        if let (true, Some(cpu), Some(rate)) = (
-            variant.is_target,
+        if let (Some(rate_ratio_min), Some(cpu), Some(rate)) = (
+            variant.rate_ratio_min,
             spread(Watched::cpu_ratio),
             spread(Watched::rate_ratio),
         ) {
@@ -188,7 +217,7 @@ fn compare(plan: &Plan<'_>, name: &str, variants: &[Variant]) -> Result<Section>
             section.targets.push(Target::new(
                 format!("requests/s, {}", variant.name),
                 Bound::AtLeast,
-                RATE_RATIO_MIN,
+                rate_ratio_min,
                 rate.median,
             ));
         }
@@ -225,7 +254,7 @@ impl Watched {
 type Figure = (&'static str, fn(&Watched) -> f64);
 
 fn rows(measured: &[Vec<Watched>]) -> Vec<Vec<Cell>> {
-    let figures: [Figure; 11] = [
+    let figures: [Figure; 12] = [
         ("nginx CPU per request, ratio", Watched::cpu_ratio),
         ("wrk CPU per request, ratio", Watched::client_ratio),
         ("requests/s, ratio", Watched::rate_ratio),
@@ -246,7 +275,8 @@ fn rows(measured: &[Vec<Watched>]) -> Vec<Vec<Cell>> {
         ("collector CPU, µs a request", |one| {
             one.load.us_per_request(one.collector)
         }),
-        ("exchanges seen / requests", |one| one.seen),
+        ("exchanges captured / requests", |one| one.seen),
+        ("exchanges counted / requests", |one| one.counted),
     ];
     figures
         .into_iter()
@@ -296,7 +326,7 @@ fn watched(plan: &Plan<'_>, server: &Server, variant: &Variant) -> Result<Watche
     if collector.is_some() {
         agent.wait("get its policy", |status| status.policy_version > 0)?;
     }
-    wrk(server, WARM_UP_SECONDS)?;
+    wrk(server, variant.warm_up_seconds)?;
     let before = agent.settle()?;
     let agent_before = agent.process.cpu()?;
     let collector_before = time_of(collector.as_ref())?;
@@ -306,12 +336,16 @@ fn watched(plan: &Plan<'_>, server: &Server, variant: &Variant) -> Result<Watche
     let after = agent.settle()?;
     // What waits for the collector is sent every few seconds.
     thread::sleep(Duration::from_secs(6));
+    let seen = (after.exchanges - before.exchanges) as f64;
+    let rested = |status: &Status| status.counted("tracker", "exchanges_rested");
+    let counted = seen + (rested(&after) - rested(&before)) as f64;
     Ok(Watched {
         base: load,
         load,
         agent: agent.process.cpu()?.saturating_sub(agent_before),
         collector: time_of(collector.as_ref())?.saturating_sub(collector_before),
-        seen: (after.exchanges - before.exchanges) as f64 / load.requests,
+        seen: seen / load.requests,
+        counted: counted / load.requests,
         lost_records: after.counted("kernel", "ring_full") - before.counted("kernel", "ring_full"),
     })
 }
