@@ -82,15 +82,6 @@ impl Accelerator {
         }
     }
 
-    /// Emulated processors that take turns do so ten times a second, and a program that waits for one on another waits as long: one alone
-    /// is faster.
-    const fn processors(self) -> &'static str {
-        match self {
-            Self::Kvm => "2",
-            Self::Tcg => "1",
-        }
-    }
-
     /// How much longer than on this machine the tests wait in a VM.
     pub const fn patience(self) -> u32 {
         match self {
@@ -156,7 +147,7 @@ fn command(accelerator: Accelerator, kernel: &Path, initrd: &Path, console: &Pat
     qemu.args(["-M", "q35", "-accel", accelerator.argument()])
         // All there is: kernels of 7.2 have no socket storage without `cmpxchg16b`.
         .args(["-cpu", "max"])
-        .args(["-smp", accelerator.processors(), "-m", &MEMORY_MB.to_string()])
+        .args(["-smp", "2", "-m", &MEMORY_MB.to_string()])
         .args(["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"])
         .arg("-serial")
         .arg(format!("file:{}", console.display()))

@@ -47,8 +47,8 @@ const RESULTS: &str = "/dev/ttyS1";
 const SYSTEM: [&str; 4] = ["curl", "nginx", "prlimit", "setpriv"];
 
 /// Short-lived processes in a VM of this verb, and in one of `test`, which has less time. Ten times as many connections are open at once.
-const PROCESSES: u32 = 100;
-const PROCESSES_EVERY_RUN: u32 = 20;
+const PROCESSES: u32 = 30;
+const PROCESSES_EVERY_RUN: u32 = 10;
 
 #[derive(Debug, Args)]
 pub struct Arguments {

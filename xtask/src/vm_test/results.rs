@@ -125,8 +125,9 @@ impl Run {
                 if self.said.len() == SAID_LINES {
                     self.said.remove(0);
                 }
-                self.said.push(format!("{step}: {text}"));
-                None
+                let said = format!("{step}: {text}");
+                self.said.push(said.clone());
+                Some(said)
             }
             Ok(Line::Exit { step, exit, seconds }) => {
                 let shown = format!("{step} ended with {exit} after {seconds:.1} s");
