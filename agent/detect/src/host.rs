@@ -3,12 +3,16 @@
 use std::net::Ipv6Addr;
 
 use protocol::{Request, Version};
+use xxhash_rust::xxh3::xxh3_64;
 
 /// Longest host, port included: a DNS name, a colon and five digits.
 pub const HOST_BYTES_MAX: usize = 253 + 6;
 
 /// Longest label of a DNS name (RFC 1035 section 2.3.4).
 const LABEL_BYTES_MAX: usize = 63;
+
+/// Hosts remembered as they were sent: most requests name one that others have named. Each has one place, and the latest of a place stays.
+const PLACES: usize = 64;
 
 /// Requests without a usable host, by reason.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -24,9 +28,26 @@ pub struct HostCounters {
 }
 
 /// Finds hosts, and counts what is none.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Hosts {
     counters: HostCounters,
+    known: Box<[Option<Known>]>,
+}
+
+/// A host as it was sent, and as it is called.
+#[derive(Clone, Debug)]
+struct Known {
+    sent: Box<[u8]>,
+    host: Box<str>,
+}
+
+impl Default for Hosts {
+    fn default() -> Self {
+        Self {
+            counters: HostCounters::default(),
+            known: std::iter::repeat_with(|| None).take(PLACES).collect(),
+        }
+    }
 }
 
 impl Hosts {
@@ -72,10 +93,23 @@ impl Hosts {
             self.counters.missing += 1;
             return String::new();
         }
-        normalise(raw).unwrap_or_else(|| {
+        let mut place = self.known.get_mut(xxh3_64(raw) as usize % PLACES);
+        if let Some(Some(known)) = &place
+            && *known.sent == *raw
+        {
+            return known.host.to_string();
+        }
+        let Some(host) = normalise(raw) else {
             self.counters.invalid += 1;
-            String::new()
-        })
+            return String::new();
+        };
+        if let Some(place) = &mut place {
+            **place = Some(Known {
+                sent: raw.into(),
+                host: host.as_str().into(),
+            });
+        }
+        host
     }
 }
 
@@ -155,6 +189,21 @@ mod tests {
         let headers: Vec<(&str, &str)> = hosts.iter().map(|host| ("HoSt", *host)).collect();
         let mut finder = Hosts::default();
         (finder.of(&request(method, target, &headers)), finder.counters)
+    }
+
+    #[test]
+    fn the_same_again_when_others_came_between() {
+        let mut finder = Hosts::default();
+        for round in 0..2 {
+            for number in 0..4 * PLACES {
+                let name = format!("Host{number}.example:0{number}");
+                let found = finder.of(&request("GET", "/", &[("Host", &name)]));
+                assert_eq!(found, format!("host{number}.example:{number}"), "round {round}");
+            }
+            assert_eq!(finder.of(&request("GET", "/", &[("Host", "no host")])), "");
+        }
+        assert_eq!(finder.counters().invalid, 2);
+        assert_eq!(finder.known.len(), PLACES);
     }
 
     #[test]

@@ -24,7 +24,7 @@ use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
 pub use self::drops::redaction_drops;
 use self::drops::{counted, left_out};
-use self::edges::{EdgeCall, EdgeKey, Edges};
+use self::edges::{EdgeCall, EdgeKey, Edges, End, Parties};
 use self::message::{Redacted, application_name, call_message};
 use crate::attribution::Process;
 use crate::budget::{CallBudget, CallClass};
@@ -78,12 +78,16 @@ pub struct Pipeline {
     calls: Vec<wire::v1::Call>,
     seed: u64,
     targets_unknown: u64,
+    /// Of the latest call without a row; kept to save the allocations.
+    api: ApiKey,
+    /// Host and path of a call that has none.
+    nothing: Arc<str>,
 }
 
 /// Where a call belongs in the inventory.
 struct Place {
-    host: String,
-    path: String,
+    host: Arc<str>,
+    path: Arc<str>,
     leaf: Option<LeafId>,
     rare: bool,
 }
@@ -103,6 +107,12 @@ impl Pipeline {
             calls: Vec::new(),
             seed,
             targets_unknown: 0,
+            api: ApiKey {
+                workload: String::new(),
+                host: String::new(),
+                side: catalog::Side::Server,
+            },
+            nothing: "".into(),
         }
     }
 
@@ -118,11 +128,7 @@ impl Pipeline {
         let measures = Measures::of(exchange, epoch_us);
         let server_side = call.side == Side::Server;
         let mut api = ApiKey {
-            workload: if server_side {
-                call.process.workload.name.clone()
-            } else {
-                String::new()
-            },
+            workload: std::mem::take(&mut self.api.workload),
             host: self.hosts.of(&exchange.request),
             side: if server_side {
                 catalog::Side::Server
@@ -130,6 +136,10 @@ impl Pipeline {
                 catalog::Side::Client
             },
         };
+        api.workload.clear();
+        if server_side {
+            api.workload.push_str(&call.process.workload.name);
+        }
         let method = std::str::from_utf8(&exchange.request.method).unwrap_or_default();
         let Place {
             host,
@@ -137,9 +147,10 @@ impl Pipeline {
             leaf,
             rare,
         } = self.observe(call, &api, &measures);
-        api.host = host;
+        if *api.host != *host {
+            api.host = host.to_string();
+        }
         let failure = Failure::of(exchange);
-        let edge = edge_key(call, &api.host);
         let edge_call = EdgeCall {
             weight: u64::from(call.weight),
             error: failure == Failure::Server,
@@ -148,12 +159,15 @@ impl Pipeline {
             duration_us: measures.duration_us,
             ts_us: measures.ts_us,
         };
+        let edge = self
+            .edges
+            .add_between(parties(call, host), edge_call, || edge_key(call, &api.host));
         if let Some(leaf) = leaf.filter(|_| !call.again) {
             self.weigh(call, &api, leaf, &edge);
         }
-        self.edges.add(edge, edge_call);
         if call.again {
             // One like it has a row, which is shown, or was left out.
+            self.api = api;
             return;
         }
         let class = CallClass {
@@ -163,13 +177,14 @@ impl Pipeline {
         };
         let now_us = u64::try_from(measures.ts_us).unwrap_or(0);
         let Some(weight) = self.budget.admit(now_us, class) else {
+            self.api = api;
             return;
         };
         let redacted = Redacted {
             id: self.call_id(call),
             call: self.redactor.redact(exchange),
             api,
-            path,
+            path: path.to_string(),
             leaf,
             weight: row_weight(weight, call.weight),
             measures,
@@ -186,8 +201,8 @@ impl Pipeline {
         if request.method.is_empty() || (request.target.is_empty() && &*request.method != b"CONNECT") {
             self.targets_unknown += 1;
             return Place {
-                host: String::new(),
-                path: String::new(),
+                host: Arc::clone(&self.nothing),
+                path: Arc::clone(&self.nothing),
                 leaf: None,
                 rare: false,
             };
@@ -207,8 +222,8 @@ impl Pipeline {
             },
         );
         Place {
-            host: recorded.host.to_string(),
-            path: recorded.path.to_string(),
+            host: recorded.host,
+            path: recorded.path,
             leaf: Some(recorded.leaf),
             rare: recorded.rare,
         }
@@ -401,6 +416,23 @@ fn is_shared(address: Ipv4Addr) -> bool {
 
 /// Stands for all public addresses in edges.
 const EXTERNAL: &str = "external";
+
+/// What [`edge_key`] follows from.
+fn parties(call: &Call, host: Arc<str>) -> Parties {
+    let end = |process: Option<&Arc<Process>>, address: IpAddr| match process {
+        Some(process) => End::Here(Arc::clone(&process.workload)),
+        None => End::There(address),
+    };
+    Parties {
+        client: end(client_process(call), call.client.ip()),
+        server: end(server_process(call), call.server.ip()),
+        server_port: call.server.port(),
+        host,
+        server_side: call.side == Side::Server,
+        protocol: call.exchange.request.version.name(),
+        application: application_name(&call.exchange.application),
+    }
+}
 
 fn edge_key(call: &Call, host: &str) -> EdgeKey {
     let client = client_process(call);
