@@ -25,6 +25,8 @@ pub enum End {
     Here(Arc<Workload>),
     /// Elsewhere.
     There(IpAddr),
+    /// Nobody knows who: the name of its UNIX socket.
+    Named(Arc<str>),
 }
 
 impl End {
@@ -33,6 +35,7 @@ impl End {
         match self {
             Self::Here(workload) => Arc::as_ptr(workload).hash(state),
             Self::There(address) => address.hash(state),
+            Self::Named(name) => name.hash(state),
         }
     }
 }
@@ -43,6 +46,7 @@ impl PartialEq for End {
         match (self, other) {
             (Self::Here(one), Self::Here(other)) => Arc::ptr_eq(one, other),
             (Self::There(one), Self::There(other)) => one == other,
+            (Self::Named(one), Self::Named(other)) => one == other,
             _ => false,
         }
     }

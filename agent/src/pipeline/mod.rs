@@ -419,14 +419,15 @@ const EXTERNAL: &str = "external";
 
 /// What [`edge_key`] follows from.
 fn parties(call: &Call, host: Arc<str>) -> Parties {
-    let end = |process: Option<&Arc<Process>>, address: IpAddr| match process {
-        Some(process) => End::Here(Arc::clone(&process.workload)),
-        None => End::There(address),
+    let end = |process: Option<&Arc<Process>>, address: &Address| match (process, address) {
+        (Some(process), _) => End::Here(Arc::clone(&process.workload)),
+        (None, Address::Ip(address)) => End::There(address.ip()),
+        (None, Address::Unix(name)) => End::Named(Arc::clone(name)),
     };
     Parties {
-        client: end(client_process(call), call.client.ip()),
-        server: end(server_process(call), call.server.ip()),
-        server_port: call.server.port(),
+        client: end(client_process(call), &call.client),
+        server: end(server_process(call), &call.server),
+        server_port: call.server.port().unwrap_or(0),
         host,
         server_side: call.side == Side::Server,
         protocol: call.exchange.request.version.name(),
