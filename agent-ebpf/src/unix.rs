@@ -379,16 +379,29 @@ extern "C" fn unix_release(socket: u64) -> u32 {
     0
 }
 
-/// A receive found nothing more to come. If the other end is closed, the connection is over for both: who closed first does not hear
-/// of it by receiving. For providers that do not see sockets being closed.
+// include/uapi/asm-generic/errno-base.h, errno.h
+const EPIPE: i64 = 32;
+const ECONNRESET: i64 = 104;
+
+/// Whether the result of a call says that the other end sends, or reads, no more.
 #[inline(always)]
-pub fn nothing_received(socket: u64) {
-    unix_nothing_received(socket);
+pub const fn is_end(direction: Direction, result: i64) -> bool {
+    match direction {
+        Direction::In => result == 0 || result == -ECONNRESET,
+        Direction::Out => result == -EPIPE,
+    }
+}
+
+/// A call moved nothing, and its result [`is_end`]. If the other end is closed, the connection is over for both: who closed first does
+/// not hear of it. For providers that do not see sockets being closed.
+#[inline(always)]
+pub fn nothing_moved(socket: u64) {
+    unix_nothing_moved(socket);
 }
 
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn unix_nothing_received(socket: u64) -> u32 {
+extern "C" fn unix_nothing_moved(socket: u64) -> u32 {
     let Some(connection) = CONNECTIONS_BY_ADDRESS.get_ptr(socket) else {
         return 0;
     };

@@ -29,8 +29,8 @@ pub fn sock_recv_length(ctx: BtfTracePointContext) -> i32 {
 fn handle(ctx: &BtfTracePointContext, direction: Direction, received: Received) -> i32 {
     let bytes: i32 = ctx.arg(1);
     let socket = Socket::<true>(ctx.arg::<*const u8>(0) as u64);
-    if bytes == 0 && matches!(direction, Direction::In) && socket.is_unix_stream() {
-        unix::nothing_received(socket.number());
+    if unix::is_end(direction, i64::from(bytes)) && socket.is_unix_stream() {
+        unix::nothing_moved(socket.number());
     }
     if bytes > 0 && received != Received::Elsewhere {
         transfer(

@@ -104,10 +104,16 @@ pub fn has_socket(call: &Syscall) -> bool {
     socket_of_call(call.number, call.first, call.third) != 0
 }
 
+/// Whether a call that moved nothing may have found that a connection is over.
+#[inline(always)]
+pub const fn is_end(result: i64) -> bool {
+    unix::is_end(Direction::In, result) || unix::is_end(Direction::Out, result)
+}
+
 /// A call returned.
 #[inline(always)]
 pub fn returned(ctx: &impl EbpfContext, call: &Syscall, result: i64) {
-    if result < 0 {
+    if result <= 0 && !is_end(result) {
         return;
     }
     let socket = socket_of_call(call.number, call.first, call.third);
@@ -127,9 +133,9 @@ pub fn returned(ctx: &impl EbpfContext, call: &Syscall, result: i64) {
     if received == Received::Elsewhere {
         return;
     }
-    if result == 0 {
-        if matches!(direction, Direction::In) {
-            unix::nothing_received(socket & !1);
+    if result <= 0 {
+        if unix::is_end(direction, result) {
+            unix::nothing_moved(socket & !1);
         }
         return;
     }

@@ -16,7 +16,7 @@ macro_rules! exits {
         pub fn $name(ctx: TracePointContext) -> u32 {
             // SAFETY: the record of every sys_exit_* tracepoint holds the return value there.
             let result = unsafe { ctx.read_at::<i64>(RETURN_VALUE) }.unwrap_or(0);
-            if result >= 0 {
+            if result > 0 || syscall::is_end(result) {
                 syscall::returned(&ctx, &arch::returning(), result);
             }
             0
