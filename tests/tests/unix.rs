@@ -16,11 +16,15 @@ use std::process::Command;
 
 use nix::sys::socket::{AddressFamily, ControlMessage, MsgFlags, SockFlag, SockType, sendmsg, socketpair};
 use serde_json::Value;
+use tempfile::TempDir;
 use tests::servers::free_port;
-use tests::{Node, NodeOptions, Process, can_capture, program, until};
+use tests::{Node, NodeOptions, Process, can_capture, only, program, until};
 
 /// Requests over one connection.
 const MANY: usize = 10_000;
+
+/// Connections one after the other.
+const SHORT: usize = 500;
 
 /// Those that work on hosts without probes of functions; the others are judged in VMs, by the ways.
 const PROVIDERS: [&str; 3] = ["sock-length", "syscall-exit", "syscall-enter-exit"];
@@ -31,10 +35,52 @@ fn service(name: &str) -> PathBuf {
         .join(name)
 }
 
-fn node_with(provider: &str) -> Node {
-    let mut options = NodeOptions::default();
+/// Captures the programs alone whose paths are like this: whatever else runs on this machine may be busy.
+fn node_with(provider: &str, programs: &str) -> Node {
+    let mut options = NodeOptions {
+        policy: only(&[programs]),
+        ..NodeOptions::default()
+    };
     options.agent.provider = provider.to_owned();
+    // Until the policy is in force, everything is captured.
+    options.agent.ring_bytes = 64 << 20;
     Node::start(&options)
+}
+
+/// Captures the test itself.
+fn own_node(provider: &str) -> Node {
+    node_with(provider, std::env::current_exe().unwrap().to_str().unwrap())
+}
+
+/// Copies of programs, which nothing else runs.
+struct Programs(TempDir);
+
+impl Programs {
+    fn new() -> Self {
+        let programs = Self(tests::directory());
+        for name in ["curl", "nginx", "node", "python3"] {
+            let binary = match name {
+                // Others of this name may be scripts that choose among several.
+                "python3" => "/usr/bin/python3".into(),
+                name => program(name).unwrap(),
+            };
+            std::fs::copy(binary, programs.path(name)).unwrap();
+        }
+        programs
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn curl(&self, arguments: &[&str]) {
+        let output = Command::new(self.path("curl"))
+            .args(["--silent", "--fail", "--max-time", "20"])
+            .args(arguments)
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{output:?}");
+    }
 }
 
 fn ready(node: &Node, name: &str, command: &Command) -> Process {
@@ -44,7 +90,7 @@ fn ready(node: &Node, name: &str, command: &Command) -> Process {
 }
 
 /// nginx in front of the application at a UNIX socket.
-fn proxy(node: &Node, application: &Path) -> (Process, u16) {
+fn proxy(node: &Node, binary: &Path, application: &Path) -> (Process, u16) {
     let (home, port) = (node.directory().join("nginx"), free_port());
     std::fs::create_dir_all(&home).unwrap();
     let configuration = format!(
@@ -60,7 +106,7 @@ http {{ access_log off; client_body_temp_path {home}/body; proxy_temp_path {home
         application = application.display(),
     );
     std::fs::write(home.join("nginx.conf"), configuration).unwrap();
-    let mut command = Command::new(program("nginx").unwrap());
+    let mut command = Command::new(binary);
     command.args(["-e", "stderr", "-p"]).arg(&home);
     command.arg("-c").arg(home.join("nginx.conf"));
     let mut process = node.spawn("nginx", &command);
@@ -68,15 +114,6 @@ http {{ access_log off; client_body_temp_path {home}/body; proxy_temp_path {home
         line.contains("start worker process ").then_some(())
     });
     (process, port)
-}
-
-fn curl(arguments: &[&str]) {
-    let output = Command::new("curl")
-        .args(["--silent", "--fail", "--max-time", "20"])
-        .args(arguments)
-        .output()
-        .unwrap();
-    assert!(output.status.success(), "{output:?}");
 }
 
 /// Rows whose server's address is this.
@@ -122,33 +159,35 @@ fn real_servers_and_clients() {
         return;
     }
     tests::mount_tracefs();
+    let programs = Programs::new();
+    let pattern = programs.path("*");
     for provider in PROVIDERS {
         println!("--- {provider}");
-        let mut node = node_with(provider);
+        let mut node = node_with(provider, pattern.to_str().unwrap());
         let path = |name: &str| node.directory().join(name);
         let (path_of_node, path_of_python) = (path("node.sock"), path("python.sock"));
         let name = format!("@eastwatch-test-{}-{provider}", std::process::id());
-        let mut command = Command::new("node");
+        let mut command = Command::new(programs.path("node"));
         command.arg(service("server.mjs")).arg(&path_of_node);
         let _node = ready(&node, "node", &command);
         let mut _pythons = Vec::new();
         for address in [path_of_python.to_str().unwrap(), &name] {
-            let mut command = Command::new("/usr/bin/python3");
+            let mut command = Command::new(programs.path("python3"));
             command.arg(service("server.py")).arg(address);
             _pythons.push(ready(&node, "python", &command));
         }
-        let (_nginx, port) = proxy(&node, &path_of_python);
+        let (_nginx, port) = proxy(&node, &programs.path("nginx"), &path_of_python);
 
         // A connection each.
         for word in ["one", "two", "three"] {
             let url = format!("http://node/{word}");
-            curl(&["--unix-socket", path_of_node.to_str().unwrap(), &url]);
+            programs.curl(&["--unix-socket", path_of_node.to_str().unwrap(), &url]);
         }
         // One connection.
         let urls = ["http://app/red", "http://app/green", "http://app/blue"];
-        curl(&[&["--abstract-unix-socket", &name[1..]], &urls[..]].concat());
+        programs.curl(&[&["--abstract-unix-socket", &name[1..]], &urls[..]].concat());
         for word in ["apples", "pears"] {
-            curl(&[&format!("http://127.0.0.1:{port}/{word}")]);
+            programs.curl(&[&format!("http://127.0.0.1:{port}/{word}")]);
         }
 
         let address_of = |path: &Path| format!("unix:{}", path.display());
@@ -201,7 +240,7 @@ fn ten_thousand_requests_over_one_connection() {
         return;
     }
     tests::mount_tracefs();
-    let mut node = node_with("auto");
+    let mut node = own_node("auto");
     let path = node.directory().join("many.sock");
     let listener = UnixListener::bind(&path).unwrap();
     let server = std::thread::spawn(move || serve(listener.accept().unwrap().0, MANY));
@@ -218,12 +257,39 @@ fn ten_thousand_requests_over_one_connection() {
     println!("{coverage:?}");
 }
 
+/// Sockets of theirs get the addresses of earlier ones, whose end shows in nothing else.
+#[test]
+fn short_connections_whose_end_nobody_reads() {
+    if !can_capture() {
+        return;
+    }
+    tests::mount_tracefs();
+    for provider in PROVIDERS {
+        println!("--- {provider}");
+        let mut node = own_node(provider);
+        let path = node.directory().join("short.sock");
+        let listener = UnixListener::bind(&path).unwrap();
+        let server = std::thread::spawn(move || {
+            for _ in 0..SHORT {
+                serve(listener.accept().unwrap().0, 1);
+            }
+        });
+        for number in 0..SHORT {
+            ask(&mut UnixStream::connect(&path).unwrap(), number);
+        }
+        server.join().unwrap();
+        let address = format!("unix:{}", path.display());
+        let found = all_rows(&mut node, &[(&address, SHORT)]);
+        assert!(found[0].iter().all(|row| row["flags"] == serde_json::json!([])));
+    }
+}
+
 #[test]
 fn descriptors_that_are_passed_do_not_break_it_and_other_kinds_of_sockets_are_left_alone() {
     if !can_capture() {
         return;
     }
-    let mut node = node_with("auto");
+    let mut node = own_node("auto");
     let path = node.directory().join("passing.sock");
     let listener = UnixListener::bind(&path).unwrap();
     let server = std::thread::spawn(move || serve(listener.accept().unwrap().0, 3));
