@@ -30,6 +30,8 @@ pub struct Stored {
     pub package_sha256: String,
     /// Of the kernel that was taken from it.
     pub elf_sha256: String,
+    /// Names of the modules that were looked for in its packages.
+    pub modules_sought: Vec<String>,
     /// Of its modules, by the name of the file. Those that it was built without are not there.
     pub modules_sha256: BTreeMap<String, String>,
     /// Where all of it lies; not recorded, so that the cache may be moved.
@@ -101,7 +103,8 @@ fn load(directory: &Path) -> Option<Stored> {
     let record = fs::read(directory.join(RECORD)).ok()?;
     let mut stored: Stored = serde_json::from_slice(&record).ok()?;
     directory.clone_into(&mut stored.directory);
-    stored.is_whole().ok()?.then_some(stored)
+    let is_whole = stored.modules_sought == kernels::MODULES && stored.is_whole().ok()?;
+    is_whole.then_some(stored)
 }
 
 /// Fetches, checks and unpacks. The record comes last: without it nothing counts as there.
@@ -122,6 +125,7 @@ fn fetch(directory: &Path, kernel: &Kernel) -> Result<Stored> {
     let mut stored = Stored {
         package_sha256: package.sha256.clone(),
         elf_sha256: String::new(),
+        modules_sought: kernels::MODULES.map(str::to_owned).into(),
         modules_sha256: BTreeMap::new(),
         directory: directory.to_owned(),
         package: package.name,
@@ -189,6 +193,7 @@ mod tests {
             version: "1".into(),
             package_sha256: "00".into(),
             elf_sha256: String::new(),
+            modules_sought: kernels::MODULES.map(str::to_owned).into(),
             modules_sha256: BTreeMap::new(),
             directory: directory.to_owned(),
         };
@@ -209,7 +214,12 @@ mod tests {
             assert_eq!(load(directory), None, "{}", file.display());
             write(&file, &before).unwrap();
         }
-        assert_eq!(load(directory), Some(stored));
+        assert_eq!(load(directory), Some(stored.clone()));
+        // Fetched by a version that needed others.
+        stored.modules_sought.pop();
+        let record = serde_json::to_vec(&stored).unwrap();
+        write(&directory.join(RECORD), &record).unwrap();
+        assert_eq!(load(directory), None);
     }
 
     #[test]
