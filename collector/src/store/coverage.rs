@@ -47,8 +47,9 @@ impl std::str::FromStr for CoverageKind {
 pub struct CoveredBytes {
     /// What became of them.
     pub kind: CoverageKind,
-    /// `read`, or why not: `turn_limit`, `skipped`, `other_end`, `other_protocol`, `unread` and `discarded` are left out on purpose;
-    /// `opaque_call`, `outside_syscall`, `fault`, `too_many_parts`, `ring_full`, `unseen` and `not_understood` are missed.
+    /// `read`, or why not: `turn_limit`, `skipped`, `other_end`, `lowered`, `rested`, `other_protocol`, `unread` and `discarded`
+    /// are left out on purpose; `opaque_call`, `outside_syscall`, `fault`, `too_many_parts`, `ring_full`, `unseen` and `not_understood`
+    /// are missed.
     pub reason: String,
     /// How many.
     pub bytes: u64,
