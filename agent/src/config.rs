@@ -274,12 +274,12 @@ pub enum LogFormat {
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// The file cannot be read.
-    #[error("cannot read the configuration {}: {source}. Give an existing file with --config, or none for the defaults", path.display())]
+    #[error("cannot read the configuration {}: {cause}. Give an existing file with --config, or none for the defaults", path.display())]
     Read {
         /// The file.
         path: PathBuf,
         /// Why.
-        source: std::io::Error,
+        cause: std::io::Error,
     },
     /// A key or a value that does not exist, or of the wrong type.
     #[error("{0}. deploy/eastwatch-agent.toml lists every key with its default")]
@@ -304,16 +304,17 @@ impl Config {
     pub fn load(file: Option<&Path>) -> Result<Self, ConfigError> {
         let mut figment = Figment::new();
         if let Some(path) = file {
-            std::fs::File::open(path).map_err(|source| ConfigError::Read {
+            std::fs::File::open(path).map_err(|cause| ConfigError::Read {
                 path: path.to_owned(),
-                source,
+                cause,
             })?;
             figment = figment.merge(Toml::file_exact(path));
         }
         let config: Self = figment
             .merge(Env::prefixed(ENV_PREFIX).split("__"))
             .extract()
-            .map_err(|error| ConfigError::Invalid(error.to_string()))?;
+            // Its profile is no part of a key.
+            .map_err(|error| ConfigError::Invalid(error.to_string().replace("\"default.", "\"")))?;
         config.check()?;
         Ok(config)
     }

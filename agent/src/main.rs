@@ -118,8 +118,27 @@ struct TailArgs {
     output: Output,
 }
 
+impl TailArgs {
+    fn filter(&self) -> TapFilter {
+        TapFilter {
+            workload: self.workload.clone(),
+            host: self.host.clone(),
+            path: self.path.clone(),
+            method: self.method.clone(),
+            status: self.status.clone(),
+            application: self.application.clone(),
+        }
+    }
+}
+
 fn main() -> ExitCode {
     let cli = Cli::parse();
+    if let Command::Node(NodeCommand::Tail(args)) = &cli.command
+        && let Err(error) = args.filter().check()
+    {
+        eprintln!("eastwatch-agent: {error}");
+        return ExitCode::from(EXIT_USAGE);
+    }
     let prepared = Config::load(cli.config.as_deref())
         .map_err(anyhow::Error::from)
         .and_then(|config| start_log(&config.log, &cli.command).map(|()| config));
@@ -159,24 +178,7 @@ async fn execute(command: NodeCommand, config: Config) -> Result<bool> {
     match command {
         NodeCommand::Run => run::run(config).await.map(|()| true),
         NodeCommand::Tail(args) => {
-            let TailArgs {
-                workload,
-                host,
-                path,
-                method,
-                status,
-                application,
-                limit,
-                output,
-            } = args;
-            let filter = TapFilter {
-                workload,
-                host,
-                path,
-                method,
-                status,
-                application,
-            };
+            let (filter, output, limit) = (args.filter(), args.output, args.limit);
             tail::tail(config, filter, output, limit).await.map(|()| true)
         }
         NodeCommand::Doctor { output } => doctor::doctor(&config, output).await,

@@ -201,7 +201,7 @@ impl Default for Shutdown {
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// The file cannot be read.
-    #[error("cannot read the configuration {}: {source}. Give an existing file with --config, or none for the defaults.", path.display())]
+    #[error("cannot read the configuration {}: {source}. Give an existing file with --config, or none for the defaults", path.display())]
     Read {
         /// The file.
         path: PathBuf,
@@ -209,7 +209,7 @@ pub enum ConfigError {
         source: std::io::Error,
     },
     /// A key or a value that does not exist, or of the wrong type.
-    #[error("{0}. deploy/eastwatch-collector.toml lists every key with its default.")]
+    #[error("{0}. deploy/eastwatch-collector.toml lists every key with its default")]
     Invalid(String),
     /// A value out of its range.
     #[error("{key} = {value}: {remedy}")]
@@ -303,7 +303,7 @@ fn explain(error: &figment::Error) -> String {
     let place = match error.metadata.as_ref() {
         Some(metadata) => match metadata.source.as_ref() {
             Some(source) => format!("in {source}"),
-            None => format!("from {}", metadata.name.trim_matches('`')),
+            None => format!("from {}", metadata.name.replace('`', "")),
         },
         None => "in the configuration".to_owned(),
     };

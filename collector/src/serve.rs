@@ -30,7 +30,7 @@ const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(20);
 pub enum ServeError {
     /// An address is taken or not ours.
     #[error(
-        "cannot listen on {key} = {address}: {source}. Choose another address; port 0 lets the kernel choose the port"
+        "cannot listen on {key} = {address}: {cause}. Choose another address; port 0 lets the kernel choose the port"
     )]
     Listen {
         /// The configuration's key.
@@ -38,7 +38,7 @@ pub enum ServeError {
         /// The address.
         address: SocketAddr,
         /// Why.
-        source: std::io::Error,
+        cause: std::io::Error,
     },
     /// The store cannot be opened.
     #[error(transparent)]
@@ -83,10 +83,10 @@ pub async fn start(config: &Config) -> Result<Running, ServeError> {
     let grpc_listener = listen("listen.grpc", config.listen.grpc).await?;
     let http_listener = listen("listen.http", config.listen.http).await?;
     let address = |key, listener: &TcpListener, asked| {
-        listener.local_addr().map_err(|source| ServeError::Listen {
+        listener.local_addr().map_err(|cause| ServeError::Listen {
             key,
             address: asked,
-            source,
+            cause,
         })
     };
     let grpc = address("listen.grpc", &grpc_listener, config.listen.grpc)?;
@@ -175,7 +175,7 @@ impl Running {
 async fn listen(key: &'static str, address: SocketAddr) -> Result<TcpListener, ServeError> {
     TcpListener::bind(address)
         .await
-        .map_err(|source| ServeError::Listen { key, address, source })
+        .map_err(|cause| ServeError::Listen { key, address, cause })
 }
 
 async fn wait(mut draining: watch::Receiver<bool>) {

@@ -88,7 +88,7 @@ fn tail_shows_calls_of_the_running_agent() {
     }
 
     let refused = node.agent.run(&["tail", "--status", "often"]);
-    assert_eq!(refused.status.code(), Some(1));
+    assert_eq!(refused.status.code(), Some(2));
     assert!(String::from_utf8_lossy(&refused.stderr).contains("--status"));
     assert_eq!(node.agent.run(&["tail", "--no-such"]).status.code(), Some(2));
 }

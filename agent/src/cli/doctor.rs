@@ -103,13 +103,18 @@ pub async fn doctor(config: &Config, output: Output) -> Result<bool> {
         providers,
         agent,
     };
-    let mut out = std::io::stdout().lock();
+    let mut text = Vec::new();
     match output {
         Output::Json => {
-            serde_json::to_writer_pretty(&mut out, &report)?;
-            writeln!(out)?;
+            serde_json::to_writer_pretty(&mut text, &report)?;
+            writeln!(text)?;
         }
-        Output::Table => print(&mut out, &report)?,
+        Output::Table => print(&mut text, &report)?,
+    }
+    match std::io::stdout().lock().write_all(&text) {
+        // Whoever reads has read enough.
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => {}
+        written => written?,
     }
     Ok(works)
 }
