@@ -52,11 +52,13 @@ pub enum Counter {
     Rested,
     /// Moved on connections that the kernel itself encrypts or decrypts, as on the wire; counted when they close.
     KernelTls,
+    /// Runs that the kernel left out of one program, and another did instead.
+    TakenOver,
 }
 
 impl Counter {
     /// All, in the order of their numbers.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 25] = [
         Self::Captured,
         Self::RingFull,
         Self::Fault,
@@ -81,6 +83,7 @@ impl Counter {
         Self::ThreadsFull,
         Self::Rested,
         Self::KernelTls,
+        Self::TakenOver,
     ];
 
     /// Entries of the counter map: events at `2 * n`, bytes at `2 * n + 1`.
@@ -120,6 +123,7 @@ impl Counter {
             Self::ThreadsFull => "threads_full",
             Self::Rested => "rested",
             Self::KernelTls => "kernel_tls",
+            Self::TakenOver => "taken_over",
         }
     }
 
@@ -138,6 +142,7 @@ impl Counter {
                 | Self::Own
                 | Self::Discarded
                 | Self::Rested
+                | Self::TakenOver
         )
     }
 
@@ -175,6 +180,9 @@ impl Counter {
                 "exchanges like many before them, left out on purpose: one that is captured stands for them"
             }
             Self::KernelTls => "connections that the kernel itself encrypts (kTLS): any protocol",
+            Self::TakenOver => {
+                "runs that the kernel left out of one program and its spare did instead: nothing is missing"
+            }
         }
     }
 }

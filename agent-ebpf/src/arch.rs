@@ -1,15 +1,15 @@
 //! The arguments of the system call that the current thread is in, from its saved registers.
 
 use agent_common::Direction;
-use aya_ebpf::helpers::generated::{bpf_get_current_task_btf, bpf_task_pt_regs};
+use aya_ebpf::helpers::generated::{bpf_get_current_task, bpf_get_current_task_btf, bpf_task_pt_regs};
 
-use crate::kernel::direct;
+use crate::kernel::{OFF_THREAD_STATUS, TYPED_TASK, direct, probed};
 
 /// A system call in progress.
 #[derive(Clone, Copy)]
 #[repr(C)]
 pub struct Syscall {
-    /// Number.
+    /// Number, that of a 64-bit program; or one of [`opaque`].
     pub number: u64,
     /// First argument.
     pub first: u64,
@@ -46,18 +46,28 @@ mod offsets {
 #[cfg(bpf_target_arch = "x86_64")]
 const PENDING: u64 = (-38_i64) as u64;
 
+/// In place of a call's number: calls of 32-bit programs whose bytes lie where nobody looks.
+pub mod opaque {
+    /// One that receives.
+    pub const IN: u64 = 1 << 32;
+    /// One that sends.
+    pub const OUT: u64 = 2 << 32;
+}
+
 #[inline(always)]
 fn registers() -> u64 {
     // SAFETY: no preconditions; the current task always exists.
     unsafe { bpf_task_pt_regs(bpf_get_current_task_btf()) as u64 }
 }
 
+/// # Safety
+/// `regs` must be a typed pointer to the current task's saved registers.
 #[inline(always)]
-fn read(regs: u64) -> Syscall {
-    // SAFETY: `regs` is the task's `struct pt_regs`.
+unsafe fn read(regs: u64) -> Syscall {
+    // SAFETY: by the caller.
     unsafe {
         Syscall {
-            number: direct::<u64>(regs, offsets::NUMBER) & 0xffff_ffff,
+            number: number(regs),
             first: direct(regs, offsets::FIRST),
             second: direct(regs, offsets::SECOND),
             third: direct(regs, offsets::THIRD),
@@ -66,8 +76,37 @@ fn read(regs: u64) -> Syscall {
     }
 }
 
+/// # Safety
+/// As for [`read`].
+#[inline(always)]
+unsafe fn number(regs: u64) -> u64 {
+    // SAFETY: by the caller.
+    unsafe { direct::<u64>(regs, offsets::NUMBER) & 0xffff_ffff }
+}
+
+/// `TS_COMPAT` (arch/x86/include/asm/thread_info.h).
+const STATUS_COMPAT: u32 = 2;
+
+/// Whether the current thread is in a 32-bit call.
+#[inline(always)]
+fn is_compat() -> bool {
+    let offset = OFF_THREAD_STATUS.load();
+    if offset == 0 {
+        return false;
+    }
+    // SAFETY: the helper that the kernel has gives a typed pointer, or any.
+    let status: u32 = unsafe {
+        if TYPED_TASK.load() != 0 {
+            direct(bpf_get_current_task_btf() as u64, offset)
+        } else {
+            probed(bpf_get_current_task(), offset)
+        }
+    };
+    status & STATUS_COMPAT != 0
+}
+
 /// The system call that is running now, if the thread is inside one. `None` for work done on behalf of an earlier
-/// call (io_uring completions, kernel threads).
+/// call (io_uring completions, kernel threads), and for 32-bit calls that move no bytes of sockets.
 #[inline(always)]
 pub fn running() -> Option<Syscall> {
     let regs = registers();
@@ -79,13 +118,183 @@ pub fn running() -> Option<Syscall> {
             return None;
         }
     }
-    Some(read(regs))
+    // SAFETY: as above.
+    unsafe {
+        if is_compat() {
+            compat::read(regs)
+        } else {
+            Some(read(regs))
+        }
+    }
 }
 
-/// The system call that is returning now.
+/// Whether the system call to which saved registers belong has a number of those that may move bytes of a socket.
+///
+/// # Safety
+/// As for [`read`].
 #[inline(always)]
-pub fn returning() -> Syscall {
-    read(registers())
+pub unsafe fn may_move(regs: u64) -> bool {
+    // SAFETY: by the caller.
+    let number = unsafe { number(regs) };
+    Syscall::moves(number) || compat::moves(number)
+}
+
+/// The system call to which saved registers belong, if it is one that may move bytes of a socket.
+///
+/// # Safety
+/// As for [`read`].
+#[inline(always)]
+pub unsafe fn moving(regs: u64) -> Option<Syscall> {
+    // SAFETY: by the caller.
+    unsafe {
+        let number = number(regs);
+        let moves = Syscall::moves(number);
+        if !moves && !compat::moves(number) {
+            return None;
+        }
+        if is_compat() {
+            compat::read(regs)
+        } else if moves {
+            Some(read(regs))
+        } else {
+            None
+        }
+    }
+}
+
+/// Calls of 32-bit programs, and those that 64-bit programs make by `int 0x80`.
+#[cfg(bpf_target_arch = "x86_64")]
+mod compat {
+    use aya_ebpf::helpers::bpf_probe_read_user;
+
+    use super::{Syscall, direct, numbers, opaque};
+
+    // struct pt_regs, as above: such calls have their arguments elsewhere.
+    const FIRST: u32 = 40;
+    const SECOND: u32 = 88;
+    const THIRD: u32 = 96;
+    const FOURTH: u32 = 104;
+
+    // arch/x86/entry/syscalls/syscall_32.tbl
+    const READ: u64 = 3;
+    const WRITE: u64 = 4;
+    const SOCKETCALL: u64 = 102;
+    const READV: u64 = 145;
+    const WRITEV: u64 = 146;
+    const SENDFILE: u64 = 187;
+    const SENDFILE64: u64 = 239;
+    const SENDTO: u64 = 369;
+    const SENDMSG: u64 = 370;
+    const RECVFROM: u64 = 371;
+    const RECVMSG: u64 = 372;
+
+    // include/uapi/linux/net.h: first argument of `socketcall`.
+    const SYS_SEND: u64 = 9;
+    const SYS_RECV: u64 = 10;
+    const SYS_SENDTO: u64 = 11;
+    const SYS_RECVFROM: u64 = 12;
+    const SYS_SENDMSG: u64 = 16;
+    const SYS_RECVMSG: u64 = 17;
+
+    /// Whether a call of this number may move bytes of a socket.
+    #[inline(always)]
+    pub const fn moves(number: u64) -> bool {
+        matches!(
+            number,
+            READ | WRITE
+                | SOCKETCALL
+                | READV
+                | WRITEV
+                | SENDFILE
+                | SENDFILE64
+                | SENDTO
+                | SENDMSG
+                | RECVFROM
+                | RECVMSG
+        )
+    }
+
+    /// As a 64-bit program would have made it.
+    ///
+    /// # Safety
+    /// As for [`super::read`].
+    #[inline(always)]
+    pub unsafe fn read(regs: u64) -> Option<Syscall> {
+        // SAFETY: by the caller.
+        let (number, mut arguments) = unsafe {
+            (
+                super::number(regs),
+                [
+                    direct::<u64>(regs, FIRST) as u32,
+                    direct::<u64>(regs, SECOND) as u32,
+                    direct::<u64>(regs, THIRD) as u32,
+                    direct::<u64>(regs, FOURTH) as u32,
+                ],
+            )
+        };
+        let number = if number == SOCKETCALL {
+            let call = u64::from(arguments[0]);
+            let array = u64::from(arguments[1]) as *const [u32; 4];
+            // SAFETY: the helper checks the address.
+            arguments = unsafe { bpf_probe_read_user(array) }.ok()?;
+            match call {
+                SYS_SEND | SYS_SENDTO => SENDTO,
+                SYS_RECV | SYS_RECVFROM => RECVFROM,
+                SYS_SENDMSG => SENDMSG,
+                SYS_RECVMSG => RECVMSG,
+                _ => return None,
+            }
+        } else {
+            number
+        };
+        let number = match number {
+            READ => numbers::READ,
+            WRITE => numbers::WRITE,
+            SENDTO => numbers::SENDTO,
+            RECVFROM => numbers::RECVFROM,
+            // Their arrays have other entries.
+            READV => {
+                // A number of parts, not flags as with the other.
+                arguments[2] = 0;
+                opaque::IN
+            }
+            RECVMSG => opaque::IN,
+            WRITEV | SENDMSG | SENDFILE | SENDFILE64 => opaque::OUT,
+            _ => return None,
+        };
+        Some(call_of(number, arguments))
+    }
+
+    #[inline(always)]
+    fn call_of(number: u64, [first, second, third, fourth]: [u32; 4]) -> Syscall {
+        Syscall {
+            number,
+            first: u64::from(first),
+            second: u64::from(second),
+            third: u64::from(third),
+            fourth: u64::from(fourth),
+        }
+    }
+}
+
+#[cfg(bpf_target_arch = "aarch64")]
+mod compat {
+    use super::Syscall;
+
+    /// Not decoded: nothing here tells 32-bit calls from others.
+    #[inline(always)]
+    pub const fn moves(_: u64) -> bool {
+        false
+    }
+
+    /// None.
+    ///
+    /// # Safety
+    /// Always.
+    #[inline(always)]
+    pub unsafe fn read(_: u64) -> Option<Syscall> {
+        None
+    }
 }
 
 /// Shape of the user buffer of a call.
@@ -133,6 +342,12 @@ mod numbers {
 }
 
 impl Syscall {
+    /// Whether a call of this number may move bytes of a socket.
+    #[inline(always)]
+    pub fn moves(number: u64) -> bool {
+        Self::has_two_ends(number) || Self::direction(number).is_some()
+    }
+
     /// Which way a call moves bytes of the socket behind its first argument; `None` for those that do not, and for splice.
     #[inline(always)]
     pub fn direction(number: u64) -> Option<Direction> {
@@ -142,10 +357,14 @@ impl Syscall {
             | numbers::WRITEV
             | numbers::SENDMSG
             | numbers::SENDMMSG
-            | numbers::SENDFILE => Some(Direction::Out),
-            numbers::READ | numbers::RECVFROM | numbers::READV | numbers::RECVMSG | numbers::RECVMMSG => {
-                Some(Direction::In)
-            }
+            | numbers::SENDFILE
+            | opaque::OUT => Some(Direction::Out),
+            numbers::READ
+            | numbers::RECVFROM
+            | numbers::READV
+            | numbers::RECVMSG
+            | numbers::RECVMMSG
+            | opaque::IN => Some(Direction::In),
             _ => None,
         }
     }
@@ -167,7 +386,7 @@ impl Syscall {
     pub fn flags(number: u64, third: u64, fourth: u64) -> u32 {
         match number {
             numbers::RECVFROM | numbers::RECVMMSG => fourth as u32,
-            numbers::RECVMSG => third as u32,
+            numbers::RECVMSG | opaque::IN => third as u32,
             _ => 0,
         }
     }

@@ -44,6 +44,8 @@ pub mod flags {
     pub const ANNOUNCED: u8 = 2;
     /// Its process is over its budget, and it is not among those that are captured nevertheless: to be announced, then left out.
     pub const LEFT_OUT: u8 = 4;
+    /// Its end was told.
+    pub const CLOSED: u8 = 8;
 }
 
 /// Value of [`Connection::turn_bytes_max`]: a turn is captured whole.
@@ -97,11 +99,19 @@ pub struct Connection {
     pub rest_turn: u8,
     /// Not 0: the latest turns went by because it rests.
     pub passed: u8,
-    pub reserved: [u8; 2],
+    /// Directions of which `seen` is known, as bits.
+    pub seen_ways: u8,
+    pub reserved: u8,
     /// Of a UNIX connection: the number of the socket's inode, which no other socket has; else 0.
     pub inode: u32,
     /// Of a UNIX connection: bytes received and sent. Two threads that move bytes the same way at once may lose some of the sum.
     pub moved: [u64; 2],
+    /// Sequence number after the last byte of which a program was told, received and sent.
+    pub seen: [u32; 2],
+    /// `struct msghdr` that a thread was last seen to send, and which thread; 0 where nothing needs to know.
+    pub message: u64,
+    pub sender: u32,
+    pub reserved2: u32,
 }
 
 impl Connection {
@@ -130,10 +140,28 @@ impl Connection {
             rested_bytes: [0; 2],
             rest_turn: 0,
             passed: 0,
-            reserved: [0; 2],
+            seen_ways: 0,
+            reserved: 0,
             inode: 0,
             moved: [0; 2],
+            seen: [0; 2],
+            message: 0,
+            sender: 0,
+            reserved2: 0,
         }
+    }
+
+    /// A program is told of the bytes before `end`.
+    #[inline(always)]
+    pub fn see(&mut self, direction: Direction, end: u32) {
+        self.seen[index(direction)] = end;
+        self.seen_ways |= 1 << (direction as u8);
+    }
+
+    /// Whether bytes from `start` on are those that follow what programs were told of.
+    #[inline(always)]
+    pub fn follows(&self, direction: Direction, start: u32) -> bool {
+        self.seen_ways & (1 << (direction as u8)) != 0 && self.seen[index(direction)] == start
     }
 
     /// Notes bytes for which the ring buffer had no room.
@@ -182,20 +210,23 @@ pub fn find<const TRUSTED: bool>(socket: Socket<TRUSTED>) -> Option<*mut Connect
 /// A function of its own: what it needs of the stack is free again when it is over.
 #[inline(never)]
 pub fn begin<const TRUSTED: bool>(socket: Socket<TRUSTED>) -> Option<*mut Connection> {
-    create(socket, Connection::new(cookie(socket), Role::Unknown, 0))
+    let mut state = Connection::new(cookie(socket), Role::Unknown, 0);
+    create(socket, &mut state)
 }
 
 /// Gives the connection a state. `None` when the kernel has no memory for it.
 #[inline(always)]
 pub fn create<const TRUSTED: bool>(
     socket: Socket<TRUSTED>,
-    mut state: Connection,
+    state: &mut Connection,
 ) -> Option<*mut Connection> {
     state.until_charged = account::first_charge();
     if TRUSTED && SOCKET_STORAGE.load() != 0 {
-        let created = storage(socket.0, &raw mut state, u64::from(BPF_SK_STORAGE_GET_F_CREATE));
+        let created = storage(socket.0, &raw mut *state, u64::from(BPF_SK_STORAGE_GET_F_CREATE));
         if created.is_null() { None } else { Some(created) }
     } else {
+        // By reference: a copy would take the stack.
+        let state: &Connection = state;
         let _ = CONNECTIONS_BY_ADDRESS.insert(socket.0, state, 0);
         CONNECTIONS_BY_ADDRESS.get_ptr_mut(socket.0)
     }

@@ -41,6 +41,12 @@ pub static SOCKET_COOKIE: Global<u32> = Global::new(1);
 /// Not 0 where the current task comes as a typed pointer (kernel 5.11 and later).
 #[unsafe(no_mangle)]
 pub static TYPED_TASK: Global<u32> = Global::new(1);
+/// Not 0 where programs at work on transfers have spares (see `run`).
+#[unsafe(no_mangle)]
+pub static HAS_SPARES: Global<u32> = Global::new(1);
+/// Where `struct task_struct` says whether the thread is in a 32-bit call; 0 where nothing says it.
+#[unsafe(no_mangle)]
+pub static OFF_THREAD_STATUS: Global<u32> = Global::new(0);
 /// Not 0 where the kernel has the helper `bpf_loop` (5.17 and later).
 #[unsafe(no_mangle)]
 pub static HAS_LOOP: Global<u32> = Global::new(1);

@@ -7,6 +7,7 @@ use agent_common::{Counter, Direction, Role, Tuple};
 use aya_ebpf::{macros::btf_tracepoint, programs::BtfTracePointContext};
 
 use crate::{
+    account,
     connection::{self, Connection, flags, mode},
     count::count,
     emit::{self, Totals},
@@ -14,6 +15,7 @@ use crate::{
     kernel::{OFF_TCP_COPIED_SEQ, OFF_TCP_WRITE_SEQ, SOCKET_STORAGE, Socket, direct},
     maps::{CONNECTIONS_BY_ADDRESS, OWN_PEERS},
     owner,
+    run::Run,
 };
 
 // enum in include/net/tcp_states.h.
@@ -29,6 +31,18 @@ const TCP_CLOSING: i32 = 11;
 /// `inet_sock_set_state(sk, oldstate, newstate)`.
 #[btf_tracepoint(function = "inet_sock_set_state")]
 pub fn inet_sock_set_state(ctx: BtfTracePointContext) -> i32 {
+    changed(&ctx, Run::First)
+}
+
+/// The same for what the kernel leaves out. States change in interrupts too, where even programs that cannot be preempted meet
+/// themselves.
+#[btf_tracepoint(function = "inet_sock_set_state")]
+pub fn inet_sock_set_state_spare(ctx: BtfTracePointContext) -> i32 {
+    changed(&ctx, Run::Spare)
+}
+
+#[inline(always)]
+fn changed(ctx: &BtfTracePointContext, run: Run) -> i32 {
     let socket = Socket::<true>(ctx.arg::<*const u8>(0) as u64);
     let old: i32 = ctx.arg(1);
     let new: i32 = ctx.arg(2);
@@ -41,16 +55,17 @@ pub fn inet_sock_set_state(ctx: BtfTracePointContext) -> i32 {
             } else {
                 Role::Server
             },
+            run,
         ),
-        TCP_CLOSE => closed(socket, old),
+        TCP_CLOSE => closed(socket, old, run),
         _ => {}
     }
     0
 }
 
 #[inline(always)]
-fn remember(socket: Socket<true>, state: Connection) {
-    if connection::create(socket, state).is_none() {
+fn remember(socket: Socket<true>, mut state: Connection) {
+    if connection::create(socket, &mut state).is_none() {
         count(Counter::NoState, 0);
     }
 }
@@ -64,25 +79,50 @@ fn own(socket: Socket<true>) {
 }
 
 #[inline(always)]
-fn established(socket: Socket<true>, role: Role) {
+fn established(socket: Socket<true>, role: Role, run: Run) {
     let tcp = socket.as_tcp();
     if tcp == 0 {
         return;
     }
-    if let Some(state) = connection::find(socket) {
+    // SAFETY: `as_tcp` gave a `struct tcp_sock`; offsets come from BTF.
+    let base: [u32; 2] = unsafe {
+        [
+            direct(tcp, OFF_TCP_COPIED_SEQ.load()),
+            direct(tcp, OFF_TCP_WRITE_SEQ.load()),
+        ]
+    };
+    if let Some(known) = connection::find(socket) {
         // SAFETY: a live map value.
-        if unsafe { (*state).mode } == mode::OWN {
+        let known = unsafe { &mut *known };
+        if known.mode == mode::OWN {
             // Before the peer can have received anything.
             return own_peer(socket);
         }
+        if known.flags & flags::CLOSED != 0 {
+            // The socket connects once more.
+            *known = fresh(socket, role, base);
+            known.until_charged = account::first_charge();
+            return;
+        }
+        if known.flags & flags::FRESH != 0 && known.base[0] == base[0] && known.base[1] == base[1] {
+            // The other one of the two programs was here.
+            return;
+        }
     }
+    if run == Run::Spare {
+        count(Counter::TakenOver, 0);
+    }
+    remember(socket, fresh(socket, role, base));
+}
+
+/// State of a connection whose first sequence numbers, received and sent, are these.
+#[inline(always)]
+fn fresh(socket: Socket<true>, role: Role, base: [u32; 2]) -> Connection {
     let mut state = Connection::new(connection::cookie(socket), role, flags::FRESH);
-    // SAFETY: `as_tcp` gave a `struct tcp_sock`; offsets come from BTF.
-    unsafe {
-        state.base[Direction::Out as usize] = direct(tcp, OFF_TCP_WRITE_SEQ.load());
-        state.base[Direction::In as usize] = direct(tcp, OFF_TCP_COPIED_SEQ.load());
-    }
-    remember(socket, state);
+    state.base = base;
+    state.seen = base;
+    state.seen_ways = 1 << (Direction::In as u8) | 1 << (Direction::Out as u8);
+    state
 }
 
 /// Remembers the far end of one of the agent's own connections.
@@ -106,12 +146,19 @@ fn own_peer(socket: Socket<true>) {
 }
 
 #[inline(always)]
-fn closed(socket: Socket<true>, old: i32) {
+fn closed(socket: Socket<true>, old: i32, run: Run) {
     let Some(state) = connection::find(socket) else {
         return;
     };
     // SAFETY: a live map value.
-    let state = unsafe { &*state };
+    let state = unsafe { &mut *state };
+    if state.flags & flags::CLOSED != 0 {
+        return;
+    }
+    state.flags |= flags::CLOSED;
+    if run == Run::Spare {
+        count(Counter::TakenOver, 0);
+    }
     let tcp = socket.as_tcp();
     if tcp != 0 {
         let fin = matches!(

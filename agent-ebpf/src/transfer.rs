@@ -13,10 +13,12 @@ use crate::{
     count::count,
     emit,
     filter::{self, Verdict},
-    kernel::Socket,
+    kernel::{HAS_SPARES, Socket},
     owner,
     place::Place,
-    rest, turn, unix,
+    rest,
+    run::Run,
+    turn, unix,
     walk::{self, Cursor},
 };
 
@@ -29,6 +31,8 @@ pub struct Transfer<const TRUSTED: bool> {
     pub bytes: u32,
     /// Which way.
     pub direction: Direction,
+    /// Of which program.
+    pub run: Run,
 }
 
 /// Handles one transfer. `place` is asked only if the bytes are wanted.
@@ -41,7 +45,16 @@ pub fn transfer<const TRUSTED: bool>(
     let bytes = u64::from(transfer.bytes);
     let found = match connection::find(transfer.socket) {
         // SAFETY: a live map value.
-        Some(found) if unsafe { (*found).inode } == 0 => Some(found),
+        Some(found) if unsafe { (*found).inode } == 0 => {
+            // SAFETY: a live map value.
+            let known = unsafe { &*found };
+            if transfer.run == Run::Spare && !was_left_out(transfer, known) {
+                return;
+            }
+            Some(found)
+        }
+        // Streams of the UNIX domain have no numbers that tell.
+        _ if transfer.run == Run::Spare => None,
         _ => other(transfer.socket, transfer.direction, bytes),
     };
     let Some(connection) = found else {
@@ -77,6 +90,24 @@ fn other<const TRUSTED: bool>(
     found
 }
 
+/// Whether the kernel left the first program out, so that it is the spare's to handle a transfer: the bytes follow those of which a
+/// program was told. Where that is not known, nobody misses the spare.
+#[inline(always)]
+fn was_left_out<const TRUSTED: bool>(transfer: &Transfer<TRUSTED>, connection: &Connection) -> bool {
+    if !matches!(connection.mode, mode::UNDECIDED | mode::CAPTURE | mode::RESTING) {
+        return false;
+    }
+    let direction = transfer.direction;
+    let left_out = transfer
+        .socket
+        .end(direction)
+        .is_some_and(|end| connection.follows(direction, end.wrapping_sub(transfer.bytes)));
+    if left_out {
+        count(Counter::TakenOver, u64::from(transfer.bytes));
+    }
+    left_out
+}
+
 /// A transfer on a connection that has a state.
 #[inline(always)]
 fn known<const TRUSTED: bool>(
@@ -97,6 +128,7 @@ fn known<const TRUSTED: bool>(
         mode::LOWERED => return count(Counter::Lowered, bytes),
         mode::RESTING => {
             if rest::goes_on(connection, transfer.direction, bytes) {
+                rest_on(transfer, connection);
                 return count(Counter::Rested, bytes);
             }
         }
@@ -104,6 +136,16 @@ fn known<const TRUSTED: bool>(
         _ => return count(Counter::Skipped, bytes),
     }
     wanted(ctx, transfer, connection, place);
+}
+
+/// What the spare has to know of a transfer that goes by; where there is none nobody asks for it.
+#[inline(always)]
+fn rest_on<const TRUSTED: bool>(transfer: &Transfer<TRUSTED>, connection: &mut Connection) {
+    if HAS_SPARES.load() == 0 {
+        connection.seen_ways = 0;
+    } else if let Some(end) = transfer.socket.end(transfer.direction) {
+        connection.see(transfer.direction, end);
+    }
 }
 
 #[inline(always)]
@@ -152,6 +194,7 @@ fn wanted<const TRUSTED: bool>(
         unix::end(connection, transfer.direction)
     };
     let start = end.wrapping_sub(transfer.bytes);
+    connection.see(transfer.direction, end);
     let mut cursor = Cursor::new(connection.cookie, start, transfer.bytes, transfer.direction);
     let next = turn::follow(connection, &raw mut cursor);
     if next & turn::REPORT != 0 {

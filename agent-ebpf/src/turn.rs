@@ -41,6 +41,7 @@ pub fn judge_anew(connection: &mut Connection) {
     connection.turn_bytes_max = 0;
     connection.skipping = [0; 2];
     rest::end(connection);
+    connection.seen_ways = 0;
 }
 
 /// Bits of what [`follow`] gives: something is left of the transfer …

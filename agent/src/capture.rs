@@ -416,6 +416,7 @@ impl Capture {
                 }
             }
         }
+        rows.runs_left_out(self.loaded.runs_left_out());
         rows.stage("tracker", self.tracker.counters().explained());
         rows.stage("protocol", self.tracker.protocol_counters().explained());
         rows.stage("attribution", self.attribution.counters().explained());

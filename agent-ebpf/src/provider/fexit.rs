@@ -15,63 +15,69 @@ use crate::{
     iter,
     kernel::{OFF_SOCKET_SK, Socket, direct},
     place::Place,
+    run::Run,
     transfer::{Transfer, transfer},
     unix,
 };
 
-/// `tcp_sendmsg(sk, msg, size)`.
-#[fexit(function = "tcp_sendmsg")]
-pub fn fexit_tcp_sendmsg(ctx: FExitContext) -> i32 {
-    message(&ctx, tcp(&ctx), Direction::Out, ctx.arg(3), Received::Taken)
+macro_rules! messages {
+    ($($(#[doc = $doc:literal])* $function:literal $first:ident $spare:ident $spare_2:ident $direction:ident, $result:literal, $received:expr;)*) => { $(
+        $(#[doc = $doc])*
+        #[fexit(function = $function)]
+        pub fn $first(ctx: FExitContext) -> i32 {
+            message(&ctx, tcp(&ctx), Direction::$direction, ctx.arg($result), ($received)(&ctx), Run::First)
+        }
+
+        /// The same for what the kernel leaves out.
+        #[fexit(function = $function)]
+        pub fn $spare(ctx: FExitContext) -> i32 {
+            message(&ctx, tcp(&ctx), Direction::$direction, ctx.arg($result), ($received)(&ctx), Run::Spare)
+        }
+
+        /// And once more.
+        #[fexit(function = $function)]
+        pub fn $spare_2(ctx: FExitContext) -> i32 {
+            message(&ctx, tcp(&ctx), Direction::$direction, ctx.arg($result), ($received)(&ctx), Run::Spare)
+        }
+    )* };
 }
 
-/// `tcp_recvmsg(sk, msg, len, flags)`.
-#[fexit(function = "tcp_recvmsg")]
-pub fn fexit_tcp_recvmsg_4(ctx: FExitContext) -> i32 {
-    message(
-        &ctx,
-        tcp(&ctx),
-        Direction::In,
-        ctx.arg(4),
-        Received::with(ctx.arg(3)),
-    )
-}
-
-/// `tcp_recvmsg(sk, msg, len, flags, addr_len)`, from 5.19 on.
-#[fexit(function = "tcp_recvmsg")]
-pub fn fexit_tcp_recvmsg_5(ctx: FExitContext) -> i32 {
-    message(
-        &ctx,
-        tcp(&ctx),
-        Direction::In,
-        ctx.arg(5),
-        Received::with(ctx.arg(3)),
-    )
-}
-
-/// `tcp_recvmsg(sk, msg, len, nonblock, flags, addr_len)`, before 5.19.
-#[fexit(function = "tcp_recvmsg")]
-pub fn fexit_tcp_recvmsg_6(ctx: FExitContext) -> i32 {
-    message(
-        &ctx,
-        tcp(&ctx),
-        Direction::In,
-        ctx.arg(6),
-        Received::with(ctx.arg(4)),
-    )
+messages! {
+    /// `tcp_sendmsg(sk, msg, size)`.
+    "tcp_sendmsg" fexit_tcp_sendmsg fexit_tcp_sendmsg_spare fexit_tcp_sendmsg_spare_2 Out, 3, |_: &FExitContext| Received::Taken;
+    /// `tcp_recvmsg(sk, msg, len, flags)`.
+    "tcp_recvmsg" fexit_tcp_recvmsg_4 fexit_tcp_recvmsg_4_spare fexit_tcp_recvmsg_4_spare_2 In, 4, |ctx: &FExitContext| Received::with(ctx.arg(3));
+    /// `tcp_recvmsg(sk, msg, len, flags, addr_len)`, from 5.19 on.
+    "tcp_recvmsg" fexit_tcp_recvmsg_5 fexit_tcp_recvmsg_5_spare fexit_tcp_recvmsg_5_spare_2 In, 5, |ctx: &FExitContext| Received::with(ctx.arg(3));
+    /// `tcp_recvmsg(sk, msg, len, nonblock, flags, addr_len)`, before 5.19.
+    "tcp_recvmsg" fexit_tcp_recvmsg_6 fexit_tcp_recvmsg_6_spare fexit_tcp_recvmsg_6_spare_2 In, 6, |ctx: &FExitContext| Received::with(ctx.arg(4));
 }
 
 /// `unix_stream_sendmsg(sock, msg, size)`.
 #[fexit(function = "unix_stream_sendmsg")]
 pub fn fexit_unix_stream_sendmsg(ctx: FExitContext) -> i32 {
-    message(&ctx, behind(&ctx), Direction::Out, ctx.arg(3), Received::Taken)
+    message(
+        &ctx,
+        behind(&ctx),
+        Direction::Out,
+        ctx.arg(3),
+        Received::Taken,
+        Run::First,
+    )
 }
 
 /// `unix_stream_recvmsg(sock, msg, size, flags)`.
 #[fexit(function = "unix_stream_recvmsg")]
 pub fn fexit_unix_stream_recvmsg(ctx: FExitContext) -> i32 {
     let received = Received::with_unix(ctx.arg(3));
-    message(&ctx, behind(&ctx), Direction::In, ctx.arg(4), received)
+    message(
+        &ctx,
+        behind(&ctx),
+        Direction::In,
+        ctx.arg(4),
+        received,
+        Run::First,
+    )
 }
 
 /// The first argument.
@@ -94,6 +100,7 @@ fn message(
     direction: Direction,
     result: i32,
     received: Received,
+    run: Run,
 ) -> i32 {
     if result > 0 && received != Received::Elsewhere {
         let bytes = result as u32;
@@ -104,6 +111,7 @@ fn message(
                 socket,
                 bytes,
                 direction,
+                run,
             },
             || received.at(|| iter::behind(message, bytes)),
         );
@@ -154,6 +162,7 @@ fn pages(ctx: &FExitContext, socket: Socket<true>, direction: Direction, result:
                 socket,
                 bytes: result as u32,
                 direction,
+                run: Run::First,
             },
             || Place::Opaque(Counter::OpaqueCall),
         );

@@ -17,6 +17,7 @@ use crate::{
     maps::{RECEIVES, SENDS},
     owner,
     place::Place,
+    run::Run,
     transfer::{Transfer, transfer},
 };
 
@@ -129,6 +130,7 @@ pub fn kprobe_release_sock(ctx: ProbeContext) -> u32 {
             socket,
             bytes,
             direction: Direction::Out,
+            run: Run::First,
         },
         || place(address, bytes),
     );
@@ -231,6 +233,7 @@ pub fn kprobe_tcp_cleanup_rbuf(ctx: ProbeContext) -> u32 {
             socket,
             bytes,
             direction: Direction::In,
+            run: Run::First,
         },
         || received.at(|| place(address, bytes)),
     );

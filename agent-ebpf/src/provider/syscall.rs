@@ -17,6 +17,7 @@ use crate::{
         OFF_TASK_FILES, Socket, TYPED_TASK, load, probed,
     },
     place::Place,
+    run::Run,
     transfer::{Transfer, transfer},
     unix,
 };
@@ -25,8 +26,8 @@ use crate::{
 const S_IFMT: u16 = 0o170_000;
 const S_IFSOCK: u16 = 0o140_000;
 
-/// Most messages of one call whose lengths are added up.
-const MESSAGES_MAX: u64 = 64;
+/// Most messages of one call: the kernel takes no more (`UIO_MAXIOV`).
+const MESSAGES_MAX: u64 = 1024;
 /// `struct mmsghdr` (include/linux/socket.h): its size, and where the length of a message stands.
 const MMSGHDR_BYTES: u64 = 64;
 const MMSGHDR_LENGTH: u64 = 56;
@@ -112,7 +113,7 @@ pub const fn is_end(result: i64) -> bool {
 
 /// A call returned.
 #[inline(always)]
-pub fn returned(ctx: &impl EbpfContext, call: &Syscall, result: i64) {
+pub fn returned(ctx: &impl EbpfContext, call: &Syscall, result: i64, run: Run) {
     if result <= 0 && !is_end(result) {
         return;
     }
@@ -149,6 +150,7 @@ pub fn returned(ctx: &impl EbpfContext, call: &Syscall, result: i64) {
             socket: Socket::<false>(socket & !1),
             bytes,
             direction,
+            run,
         },
         // Several messages, and pages, are announced, so that the stream has no hole that nobody explains.
         || received.at(|| Place::of_call(call, direction)),

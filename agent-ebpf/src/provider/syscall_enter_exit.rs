@@ -1,46 +1,76 @@
-//! Entries and exits of system calls: the fallback for kernels before 5.15, where a program at the exit cannot see the arguments. They
-//! are kept per thread from entry to exit. Each program is attached to the tracepoints of many calls.
+//! Entries and exits of system calls: the arguments are kept per thread from one to the other, for whatever may change them meanwhile.
 
 use agent_common::Counter;
-use aya_ebpf::{helpers::bpf_get_current_pid_tgid, macros::tracepoint, programs::TracePointContext};
+use aya_ebpf::{helpers::bpf_get_current_pid_tgid, macros::btf_tracepoint, programs::BtfTracePointContext};
 
-use super::{syscall, syscall_exit::RETURN_VALUE};
-use crate::{arch::Syscall, count::count, maps::CALLS};
+use super::syscall;
+use crate::{arch, count::count, maps::CALLS, run::Run};
 
-/// Offsets in every `sys_enter_*` record: the call's number, its first argument.
-const NUMBER: usize = 8;
-const ARGUMENTS: usize = 16;
+/// `sys_enter(regs, id)`.
+#[btf_tracepoint(function = "sys_enter")]
+pub fn call_enter(ctx: BtfTracePointContext) -> i32 {
+    enter(&ctx, Run::First)
+}
 
-/// `sys_enter_*` of calls that may move bytes of sockets.
-#[tracepoint]
-pub fn call_enter(ctx: TracePointContext) -> u32 {
-    // SAFETY: the records of all these tracepoints hold numbers there; those of calls with fewer arguments are as long.
-    let argument = |i: usize| unsafe { ctx.read_at::<u64>(ARGUMENTS + 8 * i) }.unwrap_or(0);
-    let call = Syscall {
-        // SAFETY: as above.
-        number: u64::from(unsafe { ctx.read_at::<u32>(NUMBER) }.unwrap_or(u32::MAX)),
-        first: argument(0),
-        second: argument(1),
-        third: argument(2),
-        fourth: argument(3),
+/// The same for what the kernel leaves out.
+#[btf_tracepoint(function = "sys_enter")]
+pub fn call_enter_spare(ctx: BtfTracePointContext) -> i32 {
+    enter(&ctx, Run::Spare)
+}
+
+/// And once more.
+#[btf_tracepoint(function = "sys_enter")]
+pub fn call_enter_spare_2(ctx: BtfTracePointContext) -> i32 {
+    enter(&ctx, Run::Spare)
+}
+
+#[inline(always)]
+fn enter(ctx: &BtfTracePointContext, run: Run) -> i32 {
+    // SAFETY: the argument is a typed pointer to the saved registers of the call that begins.
+    let Some(call) = (unsafe { arch::moving(ctx.arg::<*const u8>(0) as u64) }) else {
+        return 0;
     };
-    if syscall::has_socket(&call) && CALLS.insert(bpf_get_current_pid_tgid(), call, 0).is_err() {
+    let thread = bpf_get_current_pid_tgid();
+    if run == Run::Spare && CALLS.get_ptr(thread).is_some() {
+        // The first one was here: exits take away what entries have put there.
+        return 0;
+    }
+    if syscall::has_socket(&call) && CALLS.insert(thread, call, 0).is_err() {
         count(Counter::ThreadsFull, 0);
     }
     0
 }
 
-/// `sys_exit_*` of the same.
-#[tracepoint]
-pub fn call_exit(ctx: TracePointContext) -> u32 {
+/// `sys_exit(regs, ret)`.
+#[btf_tracepoint(function = "sys_exit")]
+pub fn call_exit(ctx: BtfTracePointContext) -> i32 {
+    exit(&ctx, Run::First)
+}
+
+/// The same for what the kernel leaves out.
+#[btf_tracepoint(function = "sys_exit")]
+pub fn call_exit_spare(ctx: BtfTracePointContext) -> i32 {
+    exit(&ctx, Run::Spare)
+}
+
+/// And once more.
+#[btf_tracepoint(function = "sys_exit")]
+pub fn call_exit_spare_2(ctx: BtfTracePointContext) -> i32 {
+    exit(&ctx, Run::Spare)
+}
+
+#[inline(always)]
+fn exit(ctx: &BtfTracePointContext, run: Run) -> i32 {
+    // SAFETY: the argument is a typed pointer to the saved registers of the call that returns.
+    if unsafe { !arch::may_move(ctx.arg::<*const u8>(0) as u64) } {
+        return 0;
+    }
     let thread = bpf_get_current_pid_tgid();
     let Some(call) = CALLS.get_ptr(thread) else {
         return 0;
     };
-    // SAFETY: the record of every sys_exit_* tracepoint holds the return value there.
-    let result = unsafe { ctx.read_at::<i64>(RETURN_VALUE) }.unwrap_or(0);
     // SAFETY: a live map value, of this thread alone until it is removed. Not copied: the stack is short.
-    syscall::returned(&ctx, unsafe { &*call }, result);
+    syscall::returned(ctx, unsafe { &*call }, ctx.arg(1), run);
     let _ = CALLS.remove(thread);
     0
 }

@@ -1,40 +1,40 @@
-//! Exits of system calls (kernel 5.15 and later): the fallback where the socket tracepoints do not exist. Descriptor → file → socket is
-//! walked for every call, so file I/O pays for the rejection.
+//! Exits of system calls: the fallback where the socket tracepoints do not exist. Descriptor → file → socket is walked for every call
+//! that may move bytes, so file I/O pays for the rejection, and every other call for a look at its number.
+//!
+//! One program for all calls: a tracepoint for each would take the kernel 50 ms each to take away.
 
-use aya_ebpf::{macros::tracepoint, programs::TracePointContext};
+use aya_ebpf::{macros::btf_tracepoint, programs::BtfTracePointContext};
 
 use super::syscall;
-use crate::arch;
+use crate::{arch, run::Run};
 
-/// Offset of the return value in every `sys_exit_*` record.
-pub const RETURN_VALUE: usize = 16;
-
-macro_rules! exits {
-    ($($name:ident)*) => { $(
-        /// Exit of the system call of this name.
-        #[tracepoint]
-        pub fn $name(ctx: TracePointContext) -> u32 {
-            // SAFETY: the record of every sys_exit_* tracepoint holds the return value there.
-            let result = unsafe { ctx.read_at::<i64>(RETURN_VALUE) }.unwrap_or(0);
-            if result > 0 || syscall::is_end(result) {
-                syscall::returned(&ctx, &arch::returning(), result);
-            }
-            0
-        }
-    )* };
+/// `sys_exit(regs, ret)`.
+#[btf_tracepoint(function = "sys_exit")]
+pub fn sys_exit(ctx: BtfTracePointContext) -> i32 {
+    exit(&ctx, Run::First)
 }
 
-exits! {
-    sys_exit_write
-    sys_exit_writev
-    sys_exit_sendto
-    sys_exit_sendmsg
-    sys_exit_sendmmsg
-    sys_exit_sendfile64
-    sys_exit_splice
-    sys_exit_read
-    sys_exit_readv
-    sys_exit_recvfrom
-    sys_exit_recvmsg
-    sys_exit_recvmmsg
+/// The same for what the kernel leaves out.
+#[btf_tracepoint(function = "sys_exit")]
+pub fn sys_exit_spare(ctx: BtfTracePointContext) -> i32 {
+    exit(&ctx, Run::Spare)
+}
+
+/// And once more.
+#[btf_tracepoint(function = "sys_exit")]
+pub fn sys_exit_spare_2(ctx: BtfTracePointContext) -> i32 {
+    exit(&ctx, Run::Spare)
+}
+
+#[inline(always)]
+fn exit(ctx: &BtfTracePointContext, run: Run) -> i32 {
+    let result: i64 = ctx.arg(1);
+    if result <= 0 && !syscall::is_end(result) {
+        return 0;
+    }
+    // SAFETY: the argument is a typed pointer to the saved registers of the call that returns.
+    if let Some(call) = unsafe { arch::moving(ctx.arg::<*const u8>(0) as u64) } {
+        syscall::returned(ctx, &call, result, run);
+    }
+    0
 }

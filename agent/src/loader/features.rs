@@ -20,10 +20,12 @@ pub struct Features {
     socket_cookie: bool,
     /// The current task as a typed pointer (5.11).
     typed_task: bool,
-    /// The saved registers of the current task (5.15).
-    pub(super) task_registers: bool,
     /// Loops with a callback (5.17).
     loops: bool,
+    /// Programs at functions may be preempted: the kernel is built so. Whether it was started so cannot be seen.
+    pub(super) preempts_functions: bool,
+    /// Programs at tracepoints may be preempted: their guard lets it, with the kind of SRCU that brought that (7.0).
+    pub(super) preempts_tracepoints: bool,
 }
 
 impl Features {
@@ -34,8 +36,9 @@ impl Features {
             socket_storage: kernel.has_function("bpf_sk_storage_get_tracing"),
             socket_cookie: kernel.has_function("bpf_get_socket_ptr_cookie"),
             typed_task: kernel.has_function("bpf_get_current_task_btf"),
-            task_registers: kernel.has_function("bpf_task_pt_regs"),
             loops: kernel.has_function("bpf_loop"),
+            preempts_functions: kernel.has_function("preempt_schedule"),
+            preempts_tracepoints: kernel.has_function("init_srcu_struct_fast"),
         }
     }
 
@@ -63,6 +66,15 @@ impl Features {
             ("HAS_LOOP", u32::from(self.loops)),
         ]
     }
+}
+
+/// Where this kernel says whether a thread is in a 32-bit call, as a global of the programs; 0 where it does not (not x86).
+pub(super) fn thread_status(kernel: &Btf) -> (&'static str, u32) {
+    let offset = || {
+        let info = kernel.offset("task_struct", "thread_info")?;
+        Ok::<_, BtfError>(info + kernel.offset("thread_info", "status")?)
+    };
+    ("OFF_THREAD_STATUS", offset().unwrap_or(0))
 }
 
 /// How this kernel describes where a message's bytes lie (`struct iov_iter`), as globals of the programs.

@@ -6,6 +6,7 @@ mod accounts;
 mod births;
 mod btf;
 mod features;
+mod left_out;
 mod maps;
 mod object;
 mod offsets;
@@ -25,8 +26,9 @@ use provider::Hook;
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/agent-ebpf.o"));
 
 /// Programs that every provider needs.
-const COMMON: [Hook; 3] = [
+const COMMON: [Hook; 4] = [
     Hook::named("inet_sock_set_state"),
+    Hook::new("inet_sock_set_state_spare", "inet_sock_set_state"),
     Hook::named("sched_process_exec"),
     Hook::named("sched_process_exit"),
 ];
@@ -132,6 +134,12 @@ impl Loaded {
         self.ebpf = None;
     }
 
+    /// Runs that the kernel left out and no spare program did, at most.
+    #[must_use]
+    pub fn runs_left_out(&self) -> u64 {
+        left_out::of_programs(self.ebpf.iter().flat_map(Ebpf::programs))
+    }
+
     /// Writes what the programs logged since the last call to the agent's log.
     pub fn flush_diagnostics(&mut self) {
         if let Some(logger) = &mut self.logger {
@@ -148,6 +156,7 @@ pub fn load(options: &Options) -> Result<Loaded, LoadError> {
     let kernel = Btf::kernel()?;
     let mut offsets = offsets::resolve(&kernel)?;
     offsets.extend(features::iterator(&kernel)?);
+    offsets.push(features::thread_status(&kernel));
     let mut attempts = Vec::new();
     for provider in options.provider.candidates() {
         match attach(options, &kernel, &offsets, provider) {
@@ -183,11 +192,13 @@ fn attach(
     })?;
     let pid = std::process::id();
     let features = Features::of(kernel);
+    let spares = provider.spares(features, &hooks);
     let features_globals = features.globals(provider);
+    let has_spares = ("HAS_SPARES", u32::from(!spares.is_empty()));
     // 0 is below every level: the programs' log statements are dead code for the verifier.
     let log_level: u8 = if options.diagnostics { 5 } else { 0 };
     let mut loader = EbpfLoader::new();
-    for (name, value) in offsets.iter().chain(&features_globals) {
+    for (name, value) in offsets.iter().chain(&features_globals).chain([&has_spares]) {
         loader.override_global(name, value, true);
     }
     loader
@@ -211,12 +222,9 @@ fn attach(
         .write_settings(options.settings)
         .map_err(object_error_map)?;
     let mut programs = Vec::new();
-    for hook in COMMON.iter().chain(&hooks) {
+    for hook in COMMON.iter().chain(&hooks).chain(&spares) {
         let facts = attach_program(&mut ebpf, &types, *hook)?;
-        // A program may be attached to several tracepoints.
-        if programs.iter().all(|known: &ProgramFacts| known.id != facts.id) {
-            programs.push(facts);
-        }
+        programs.push(facts);
     }
     if let Err(error) = births::note(&mut ebpf) {
         tracing::warn!(%error, "UNIX connections are all taken for older than the agent");
@@ -286,13 +294,6 @@ fn attach_program(
         Program::KProbe(program) => {
             program.load().map_err(failed)?;
             program.attach(target, 0).map_err(failed)?;
-            program.info()
-        }
-        Program::TracePoint(program) => {
-            if program.fd().is_err() {
-                program.load().map_err(failed)?;
-            }
-            program.attach("syscalls", target).map_err(failed)?;
             program.info()
         }
         _ => {

@@ -14,7 +14,7 @@ pub enum Provider {
     SockLength,
     /// Probes of the kernel's TCP functions, kernel 5.10 and later, where it has them: sees every way in, costs more.
     Kprobe,
-    /// Exits of system calls, kernel 5.15 and later.
+    /// Exits of system calls, kernel 5.10 and later.
     SyscallExit,
     /// Entries and exits of system calls, kernel 5.10 and later.
     SyscallEnterExit,
@@ -66,9 +66,52 @@ impl Hook {
         }
     }
 
-    const fn new(program: &'static str, target: &'static str) -> Self {
+    /// A program and what it attaches to.
+    pub const fn new(program: &'static str, target: &'static str) -> Self {
         Self { program, target }
     }
+}
+
+/// A program, and those that do what the kernel leaves out of it (see `run` in the programs). All attach to the same.
+struct Spared {
+    first: &'static str,
+    spares: &'static [&'static str],
+}
+
+macro_rules! spared {
+    ($($first:literal)*) => { [$(Spared { first: $first, spares: &[concat!($first, "_spare"), concat!($first, "_spare_2")] }),*] };
+}
+
+/// Programs at work on transfers.
+const SPARED: [Spared; 9] = spared! {
+    "sock_send_length" "sock_recv_length" "sys_exit" "call_enter" "call_exit"
+    "fexit_tcp_sendmsg" "fexit_tcp_recvmsg_4" "fexit_tcp_recvmsg_5" "fexit_tcp_recvmsg_6"
+};
+
+/// Programs that are done sooner.
+const SPARED_ONCE: [Spared; 2] = [
+    Spared {
+        first: "inet_sock_set_state",
+        spares: &["inet_sock_set_state_spare"],
+    },
+    Spared {
+        first: "tcp_sendmsg_locked",
+        spares: &["tcp_sendmsg_locked_spare"],
+    },
+];
+
+/// The spares of a program.
+pub(super) fn spares(program: &str) -> &'static [&'static str] {
+    let mut spared = SPARED.iter().chain(&SPARED_ONCE);
+    spared
+        .find(|spared| spared.first == program)
+        .map_or(&[], |spared| spared.spares)
+}
+
+/// Whether a program is another one's spare.
+pub(super) fn is_spare(program: &str) -> bool {
+    let mut spared = SPARED.iter().chain(&SPARED_ONCE);
+    spared.any(|spared| spared.spares.contains(&program))
 }
 
 impl From<Provider> for ProviderChoice {
@@ -92,18 +135,8 @@ impl ProviderChoice {
     }
 }
 
-/// Tracepoints of the system calls that may move bytes of a socket.
-macro_rules! calls {
-    ($($name:literal)*) => {
-        const EXITS: &[&str] = &[$(concat!("sys_exit_", $name)),*];
-        const ENTRIES: &[&str] = &[$(concat!("sys_enter_", $name)),*];
-    };
-}
-
-calls! {
-    "write" "writev" "sendto" "sendmsg" "sendmmsg" "sendfile64" "splice"
-    "read" "readv" "recvfrom" "recvmsg" "recvmmsg"
-}
+/// Tells of messages while they are sent (6.16 and later).
+const SENDING: &str = "tcp_sendmsg_locked";
 
 impl Provider {
     /// Best first.
@@ -147,23 +180,39 @@ impl Provider {
                 let tracepoints = ["sock_send_length", "sock_recv_length"];
                 match tracepoints.into_iter().find(|name| !kernel.has_tracepoint(name)) {
                     Some(missing) => Err(missing),
-                    None => Ok(tracepoints.map(Hook::named).to_vec()),
+                    None => Ok(tracepoints
+                        .into_iter()
+                        .chain(kernel.has_tracepoint(SENDING).then_some(SENDING))
+                        .map(Hook::named)
+                        .collect()),
                 }
             }
-            Self::SyscallExit => {
-                if Features::of(kernel).task_registers {
-                    Ok(EXITS.iter().copied().map(Hook::named).collect())
-                } else {
-                    Err("bpf_task_pt_regs")
-                }
-            }
+            Self::SyscallExit => Ok(vec![Hook::named("sys_exit")]),
             Self::Kprobe => kprobe_hooks(kernel),
-            Self::SyscallEnterExit => Ok(ENTRIES
-                .iter()
-                .map(|target| Hook::new("call_enter", target))
-                .chain(EXITS.iter().map(|target| Hook::new("call_exit", target)))
-                .collect()),
+            Self::SyscallEnterExit => Ok(vec![
+                Hook::new("call_enter", "sys_enter"),
+                Hook::new("call_exit", "sys_exit"),
+            ]),
         }
+    }
+
+    /// Those of its programs of which the kernel may leave out runs, and their spares do them.
+    pub(super) fn spares(self, kernel: Features, hooks: &[Hook]) -> Vec<Hook> {
+        let preempted = match self {
+            Self::Fexit => kernel.preempts_functions,
+            Self::SockLength | Self::SyscallExit | Self::SyscallEnterExit => kernel.preempts_tracepoints,
+            // There the kernel does not preempt.
+            Self::Kprobe => false,
+        };
+        let hooks = if preempted { hooks } else { &[] };
+        hooks
+            .iter()
+            .flat_map(|hook| {
+                spares(hook.program)
+                    .iter()
+                    .map(|spare| Hook::new(spare, hook.target))
+            })
+            .collect()
     }
 
     /// Whether its programs get socket pointers that the kernel vouches for.

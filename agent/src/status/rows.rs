@@ -62,6 +62,20 @@ impl Rows {
         }
     }
 
+    /// Runs of programs that the kernel left out, and no other program did; at most so many.
+    pub fn runs_left_out(&mut self, events: u64) {
+        self.0.push(CounterRow {
+            stage: "kernel".to_owned(),
+            name: "runs_left_out".to_owned(),
+            events,
+            bytes: 0,
+            meaning: "runs that the kernel left out because the program was interrupted at work on that processor: what they would have \
+                      told is `unseen`"
+                .to_owned(),
+            fate: Fate::Lost,
+        });
+    }
+
     /// What the pipeline cut off or folded.
     pub fn pipeline(&mut self, drops: impl IntoIterator<Item = PipelineDrop>) {
         self.0.extend(drops.into_iter().map(|drop| CounterRow {

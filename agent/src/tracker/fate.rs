@@ -75,7 +75,7 @@ fates! {
     TooManyParts Missed "too_many_parts",
     /// The ring buffer was full.
     RingFull Missed "ring_full",
-    /// No record told of them: a way in that this provider does not see.
+    /// No record told of them: a way in that this provider does not see, or a run that the kernel left out.
     Unseen Missed "unseen",
     /// Captured, but what came before is missing, so that nobody can tell what it is.
     NotUnderstood Missed "not_understood",
