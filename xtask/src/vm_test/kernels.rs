@@ -23,7 +23,6 @@ pub enum Archive {
 }
 
 const NO_SOCK_LENGTH: (&str, &str) = ("sock-length", "its tracepoints are of 6.3");
-const NO_PT_REGS: (&str, &str) = ("syscall-exit", "bpf_task_pt_regs is of 5.15");
 
 /// Oldest first.
 pub const KERNELS: [Kernel; 4] = [
@@ -34,7 +33,7 @@ pub const KERNELS: [Kernel; 4] = [
             (Archive::Releases, "bullseye"),
         ],
         moves_on: false,
-        lacks: &[NO_SOCK_LENGTH, NO_PT_REGS],
+        lacks: &[NO_SOCK_LENGTH],
     },
     Kernel {
         series: "6.1",
