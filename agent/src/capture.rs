@@ -274,7 +274,7 @@ impl Capture {
         self.pipeline
             .tick(now_ns, |connection| self.tracker.tracks(connection));
         for Rest { connection, every } in self.pipeline.take_rests() {
-            if !self.tracker.rest(connection, every) {
+            if !self.tracker.rest(connection, every) && every > 1 {
                 self.pipeline.rest_refused(connection);
             }
         }
