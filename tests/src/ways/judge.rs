@@ -209,11 +209,7 @@ fn weigh(cell: &mut Cell, exchanges: &[Exchange], rows: &[&Row]) {
         cell.verdict = Verdict::Captured;
         return;
     }
-    let of_kernel = cell.growth.iter().filter(|(name, _)| name.starts_with(KERNEL));
-    let is_enough = of_kernel.map(|(_, bytes)| bytes).sum::<u64>() >= cell.missing_bytes;
-    if is_enough {
-        cell.growth.retain(|name, _| name.starts_with(KERNEL));
-    }
+    cell.growth = needed(&cell.growth, cell.missing_bytes);
     let counted: u64 = cell.growth.values().sum();
     if counted >= cell.missing_bytes {
         cell.verdict = Verdict::Counted;
@@ -225,6 +221,20 @@ fn weigh(cell: &mut Cell, exchanges: &[Exchange], rows: &[&Row]) {
             cell.missing_bytes - counted
         );
     }
+}
+
+/// The counters that it takes to explain so many bytes: the kernel's before others, the largest first. What little others counted
+/// meanwhile is of something else.
+fn needed(growth: &Growth, bytes: u64) -> Growth {
+    let mut counters: Vec<(&String, u64)> = growth.iter().map(|(name, bytes)| (name, *bytes)).collect();
+    counters.sort_by_key(|(name, bytes)| (!name.starts_with(KERNEL), std::cmp::Reverse(*bytes)));
+    let mut explained = 0;
+    let needed = counters.into_iter().take_while(|(_, counted)| {
+        let more = explained < bytes;
+        explained += counted;
+        more
+    });
+    needed.map(|(name, counted)| (name.clone(), counted)).collect()
 }
 
 fn is_exact(exchange: &Exchange, row: &Row) -> bool {
