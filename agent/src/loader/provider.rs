@@ -199,7 +199,8 @@ impl Provider {
     /// Those of its programs of which the kernel may leave out runs, and their spares do them.
     pub(super) fn spares(self, kernel: Features, hooks: &[Hook]) -> Vec<Hook> {
         let preempted = match self {
-            Self::Fexit => kernel.preempts_functions,
+            // The kernel runs the newest program at a function's return first: a spare would not know that the first is still to come.
+            Self::Fexit => false,
             Self::SockLength | Self::SyscallExit | Self::SyscallEnterExit => kernel.preempts_tracepoints,
             // There the kernel does not preempt.
             Self::Kprobe => false,
