@@ -48,7 +48,11 @@ pub fn transfer<const TRUSTED: bool>(
         Some(found) if unsafe { (*found).inode } == 0 => {
             // SAFETY: a live map value.
             let known = unsafe { &*found };
-            if transfer.run == Run::Spare && !was_left_out(transfer, known) {
+            let is_done = match transfer.run {
+                Run::First => HAS_SPARES.load() != 0 && is_told(transfer, known),
+                Run::Spare => !was_left_out(transfer, known),
+            };
+            if is_done {
                 return;
             }
             Some(found)
@@ -88,6 +92,16 @@ fn other<const TRUSTED: bool>(
         count(Counter::NoState, bytes);
     }
     found
+}
+
+/// Whether a program was told of these bytes already: a spare that ran first.
+#[inline(always)]
+fn is_told<const TRUSTED: bool>(transfer: &Transfer<TRUSTED>, connection: &Connection) -> bool {
+    let direction = transfer.direction;
+    transfer
+        .socket
+        .end(direction)
+        .is_some_and(|end| connection.follows(direction, end))
 }
 
 /// Whether the kernel left the first program out, so that it is the spare's to handle a transfer: the bytes follow those of which a

@@ -22,6 +22,8 @@ pub struct Features {
     typed_task: bool,
     /// Loops with a callback (5.17).
     loops: bool,
+    /// Programs at functions may be preempted: the kernel is built so. Whether it was started so cannot be seen.
+    pub(super) preempts_functions: bool,
     /// Programs at tracepoints may be preempted: their guard lets it, with the kind of SRCU that brought that (7.0).
     pub(super) preempts_tracepoints: bool,
 }
@@ -35,6 +37,7 @@ impl Features {
             socket_cookie: kernel.has_function("bpf_get_socket_ptr_cookie"),
             typed_task: kernel.has_function("bpf_get_current_task_btf"),
             loops: kernel.has_function("bpf_loop"),
+            preempts_functions: kernel.has_function("preempt_schedule"),
             preempts_tracepoints: kernel.has_function("init_srcu_struct_fast"),
         }
     }

@@ -222,7 +222,12 @@ fn attach(
         .write_settings(options.settings)
         .map_err(object_error_map)?;
     let mut programs = Vec::new();
-    for hook in COMMON.iter().chain(&hooks).chain(&spares) {
+    // At returns of functions the newest program runs first, at tracepoints the oldest.
+    let (older, newer) = match provider {
+        Provider::Fexit => (&spares, &hooks),
+        _ => (&hooks, &spares),
+    };
+    for hook in COMMON.iter().chain(older).chain(newer) {
         let facts = attach_program(&mut ebpf, &types, *hook)?;
         programs.push(facts);
     }

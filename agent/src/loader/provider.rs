@@ -199,8 +199,7 @@ impl Provider {
     /// Those of its programs of which the kernel may leave out runs, and their spares do them.
     pub(super) fn spares(self, kernel: Features, hooks: &[Hook]) -> Vec<Hook> {
         let preempted = match self {
-            // The kernel runs the newest program at a function's return first: a spare would not know that the first is still to come.
-            Self::Fexit => false,
+            Self::Fexit => kernel.preempts_functions,
             Self::SockLength | Self::SyscallExit | Self::SyscallEnterExit => kernel.preempts_tracepoints,
             // There the kernel does not preempt.
             Self::Kprobe => false,
