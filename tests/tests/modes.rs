@@ -7,15 +7,13 @@
     reason = "a panic is how a test fails"
 )]
 
-use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use agent_common::{Counter, Direction, FilterAction, Mode, Role, Settings};
 use eastwatch_agent::loader::{self, Loaded, ProviderChoice};
 use eastwatch_agent::source::{Event, ebpf};
-use tests::{can_capture, mount_tracefs};
+use tests::{Script, can_capture, mount_tracefs};
 
 /// Both ends of one connection in one process: for each number on its standard input a request with so long a body, read to its end and
 /// answered, then a line on its standard output. A second number: the body is written in so many parts, by one call. What it did then is in
@@ -38,54 +36,20 @@ for line in sys.stdin:
 /// Bytes of the request's head.
 const HEAD: u32 = 53;
 
-struct Peers {
-    child: Child,
-    input: ChildStdin,
-    output: BufReader<ChildStdout>,
-    port: u16,
-}
-
-impl Drop for Peers {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
+struct Peers(Script);
 
 impl Peers {
     fn start() -> Self {
-        let mut child = Command::new("python3")
-            .args(["-c", PEERS])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("python3 is installed");
-        let input = child.stdin.take().expect("piped");
-        let mut output = BufReader::new(child.stdout.take().expect("piped"));
-        let mut port = String::new();
-        output.read_line(&mut port).expect("the port");
-        Self {
-            child,
-            input,
-            output,
-            port: port.trim().parse().expect("a port"),
-        }
+        Self(Script::start(PEERS))
     }
 
     fn request(&mut self, body: u32) {
-        self.ask(&body.to_string());
+        self.0.ask(&body.to_string());
     }
 
     /// Written by one call, the head and each part of the body from a place of its own.
     fn scattered(&mut self, part_bytes: u32, parts: u32) {
-        self.ask(&format!("{} {parts}", part_bytes * parts));
-    }
-
-    fn ask(&mut self, request: &str) {
-        writeln!(self.input, "{request}").expect("the peers run");
-        let mut line = String::new();
-        self.output.read_line(&mut line).expect("the peers run");
-        assert_eq!(line, "done\n");
+        self.0.ask(&format!("{} {parts}", part_bytes * parts));
     }
 }
 
@@ -148,7 +112,7 @@ impl Watch {
     fn set(&mut self, peers: &Peers, action: FilterAction) {
         self.loaded
             .filters
-            .set_pid(peers.child.id(), Some(action))
+            .set_pid(peers.0.pid(), Some(action))
             .expect("room");
     }
 
@@ -207,7 +171,7 @@ fn watch(provider: ProviderChoice, port: u16) -> Watch {
 fn orders_are_obeyed(provider: ProviderChoice) {
     let mut watch = watch(provider, 0);
     let mut peers = Peers::start();
-    watch.port = peers.port;
+    watch.port = peers.0.port();
     watch.set(&peers, FilterAction::Include);
     peers.request(5000);
     let whole = watch.received();
@@ -263,7 +227,7 @@ fn parts_beyond_the_limit_are_counted(provider: ProviderChoice) {
     const PARTS: u32 = 400;
     let mut watch = watch(provider, 0);
     let mut peers = Peers::start();
-    watch.port = peers.port;
+    watch.port = peers.0.port();
     watch.set(&peers, FilterAction::Include);
     peers.request(10);
     let [sent, _] = watch.seen();
@@ -305,7 +269,7 @@ fn parts_beyond_the_limit_are_counted(provider: ProviderChoice) {
 fn filters_hold_until_the_epoch_changes(provider: ProviderChoice) {
     let mut watch = watch(provider, 0);
     let mut peers = Peers::start();
-    watch.port = peers.port;
+    watch.port = peers.0.port();
     peers.request(10);
     assert_eq!(watch.received(), Seen::default(), "not included");
     assert!(watch.count(Counter::Filtered) > 0);
@@ -351,10 +315,10 @@ impl Cgroup {
             .map(Path::new)
             .find(|root| root.join("cgroup.procs").exists())
             .expect("a cgroup v2 hierarchy is mounted");
-        let path = root.join(format!("eastwatch-test-{}", peers.child.id()));
+        let path = root.join(format!("eastwatch-test-{}", peers.0.pid()));
         std::fs::create_dir(&path).expect("root may make control groups");
         let cgroup = Self(path);
-        std::fs::write(cgroup.0.join("cgroup.procs"), peers.child.id().to_string())
+        std::fs::write(cgroup.0.join("cgroup.procs"), peers.0.pid().to_string())
             .expect("root may move processes");
         cgroup
     }
@@ -375,7 +339,7 @@ fn control_groups_are_filtered(provider: ProviderChoice) {
     let mut watch = watch(provider, 0);
     let mut peers = Peers::start();
     let cgroup = Cgroup::of(&peers);
-    watch.port = peers.port;
+    watch.port = peers.0.port();
     watch
         .loaded
         .filters

@@ -8,8 +8,6 @@
 )]
 
 use std::collections::BTreeSet;
-use std::io::{BufRead, BufReader, Write};
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use agent_common::{Counter, Direction, FilterAction, Mode, Role, Settings};
 use eastwatch_agent::attribution::{Attribution, Options};
@@ -17,7 +15,7 @@ use eastwatch_agent::loader::{self, Loaded, ProviderChoice};
 use eastwatch_agent::source::{Event, ebpf};
 use eastwatch_agent::tracker::{Fate, Fates, Limits, Order, Tracker};
 use nix::time::{ClockId, clock_gettime};
-use tests::{can_capture, mount_tracefs, until};
+use tests::{Script, can_capture, mount_tracefs, until};
 
 /// Both ends of [`CONNECTIONS`] connections in one process: for each number on its standard input so many exchanges, over one connection
 /// after the other, each message in one piece, every other round of one endpoint and of another; then a line on its standard output. 0:
@@ -48,52 +46,6 @@ const EVERY: u32 = 8;
 /// Exchanges of each connection before it rests: more than it takes until the client's end is no longer captured.
 const BEFORE: u32 = 20;
 
-struct Peers {
-    child: Child,
-    input: ChildStdin,
-    output: BufReader<ChildStdout>,
-    port: u16,
-}
-
-impl Drop for Peers {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-impl Peers {
-    fn start() -> Self {
-        let mut child = Command::new("python3")
-            .args(["-c", PEERS])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("python3 is installed");
-        let input = child.stdin.take().expect("piped");
-        let mut output = BufReader::new(child.stdout.take().expect("piped"));
-        let mut port = String::new();
-        output.read_line(&mut port).expect("the port");
-        Self {
-            child,
-            input,
-            output,
-            port: port.trim().parse().expect("a port"),
-        }
-    }
-
-    fn exchange(&mut self, exchanges: u32) {
-        writeln!(self.input, "{exchanges}").expect("the peers run");
-        let mut line = String::new();
-        self.output.read_line(&mut line).expect("the peers run");
-        assert_eq!(line, "done\n");
-    }
-
-    fn close(&mut self) {
-        self.exchange(0);
-    }
-}
-
 /// A call as it came out.
 #[derive(Debug)]
 struct Seen {
@@ -111,7 +63,7 @@ fn monotonic_ns() -> u64 {
 }
 
 struct Watch {
-    peers: Peers,
+    peers: Script,
     loaded: Loaded,
     tracker: Tracker,
     attribution: Attribution,
@@ -144,10 +96,10 @@ impl Watch {
             reconcile_ns: u64::MAX,
             rests: true,
         };
-        let peers = Peers::start();
+        let peers = Script::start(PEERS);
         loaded
             .filters
-            .set_pid(peers.child.id(), Some(FilterAction::Include))
+            .set_pid(peers.pid(), Some(FilterAction::Include))
             .expect("room");
         let mut watch = Self {
             peers,
@@ -173,7 +125,7 @@ impl Watch {
     }
 
     fn exchange(&mut self, exchanges: u32) {
-        self.peers.exchange(exchanges);
+        self.peers.ask(&exchanges.to_string());
         self.drain();
     }
 
@@ -193,7 +145,7 @@ impl Watch {
             let event = ebpf::parse(&record).unwrap_or_else(|| panic!("a record that is none"));
             if let Event::Open(open) = &event
                 && open.role == Role::Server
-                && open.tuple.local_port == self.peers.port
+                && open.tuple.local_port == self.peers.port()
             {
                 self.servers.insert(open.connection);
             }
@@ -238,7 +190,7 @@ impl Watch {
     }
 
     fn close(&mut self) {
-        self.peers.close();
+        self.peers.ask("0");
         until("all connections are closed", || {
             self.drain();
             (self.tracker.connections() == 0).then_some(())
@@ -313,7 +265,7 @@ fn nothing_that_is_lost_is_forgotten(provider: ProviderChoice) {
     const UNREAD: u32 = 10_000;
     let mut watch = Watch::start(provider, 1 << 18);
     watch.rest(EVERY);
-    watch.peers.exchange(UNREAD);
+    watch.peers.ask(&UNREAD.to_string());
     let (lost, _) = watch.counted(Counter::RingFull);
     assert!(lost > 0, "the buffer holds it all");
     for _ in 0..20 {
