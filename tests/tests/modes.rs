@@ -285,12 +285,12 @@ fn filters_hold_until_the_epoch_changes(provider: ProviderChoice) {
     assert_eq!(watch.received().captured, HEAD + 10);
 
     let mut other = Peers::start();
-    watch.port = other.port;
+    watch.port = other.0.port();
     watch.set(&other, FilterAction::Include);
     watch
         .loaded
         .filters
-        .set_port(other.port, Some(FilterAction::Exclude))
+        .set_port(other.0.port(), Some(FilterAction::Exclude))
         .expect("room");
     other.request(10);
     assert_eq!(watch.received(), Seen::default(), "exclusion wins");
@@ -298,7 +298,7 @@ fn filters_hold_until_the_epoch_changes(provider: ProviderChoice) {
     watch
         .loaded
         .filters
-        .set_port(other.port, Some(FilterAction::Include))
+        .set_port(other.0.port(), Some(FilterAction::Include))
         .expect("room");
     watch.judge_again(3);
     other.request(10);
