@@ -30,6 +30,9 @@ const KINDS: &[Kind] = &[
     ("connection opened and closed", 1, connections),
 ];
 
+/// Path of the requests that are measured: they are nobody's evidence, though their port may be used again.
+pub const PATH: &str = "/cost";
+
 /// Nanoseconds of all programs together for each event, and how often a program ran for it.
 pub fn measure(node: &Node) -> String {
     let programs = node.agent.programs();
@@ -87,7 +90,7 @@ fn message(start: &str) -> Vec<u8> {
 }
 
 fn http(turns: u64) {
-    let question = message("POST /cost HTTP/1.1\r\nhost: cost.test");
+    let question = message(&format!("POST {PATH} HTTP/1.1\r\nhost: cost.test"));
     let answer = message("HTTP/1.1 200 OK");
     for _ in 0..turns / TURNS_EACH {
         let ends = pair();

@@ -9,6 +9,8 @@ use tests::http::Response;
 use tests::servers::Server;
 use tests::{Metrics, Node, until_within};
 
+use super::cost;
+
 /// Longest wait for one more call to be stored.
 const GROWTH: Duration = Duration::from_secs(10);
 
@@ -202,7 +204,11 @@ impl Stored {
     pub fn read(node: &Node, [before, after]: [&Metrics; 2]) -> Self {
         let since = |stage: &str, what: &str| after.event(stage, what) - before.event(stage, what);
         Self {
-            calls: node.api().all_calls(),
+            calls: {
+                let mut calls = node.api().all_calls();
+                calls.retain(|call| call.path != cost::PATH);
+                calls
+            },
             lost: node.api().drops().iter().map(|(_, _, events)| events).sum(),
             lost_requests: since("kernel", "lost_requests_in"),
             late: since("tracker", "exchanges_late"),
