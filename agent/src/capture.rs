@@ -3,6 +3,8 @@
 //! One thread owns all state of the data path, so that nothing in it needs a lock. It wakes on a timer, never on an event: a wakeup in
 //! the kernel is paid for by the traced process.
 
+mod rows;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -14,6 +16,8 @@ use detect::Hosts;
 use policy::{CaptureMode, CapturePolicy};
 use tokio::sync::watch;
 
+use self::rows::export_row;
+pub use self::rows::{kernel_release, provider_rows};
 use crate::attribution::sockets::{self, SocketLimits};
 use crate::attribution::{self, Attribution, Options as AttributionOptions};
 use crate::clock;
@@ -25,7 +29,7 @@ use crate::harm::{Harm, Probe, hook_ns};
 use crate::loader::{self, Loaded};
 use crate::pipeline::Pipeline;
 use crate::source::ebpf;
-use crate::status::{CounterRow, ExportRow, ProgramRow, ProviderRow, Published, Rows, Status};
+use crate::status::{CounterRow, ProgramRow, Published, Rows, Status};
 use crate::tap::Taps;
 use crate::tracker::{Limits, Order, PARSER_BYTES_MAX, Tracker};
 
@@ -468,45 +472,4 @@ fn settings(config: &Config, policy: &CapturePolicy, epoch: u32) -> Settings {
 /// Whether less is captured of what is known. The policy has precedence.
 fn decays(config: &Config, policy: &CapturePolicy) -> bool {
     policy.capture.decay.unwrap_or(config.capture.decay.enabled)
-}
-
-/// For the status.
-#[must_use]
-pub fn provider_rows(attempts: &[loader::Attempt]) -> Vec<ProviderRow> {
-    attempts
-        .iter()
-        .map(|attempt| ProviderRow {
-            name: attempt.provider.name().to_owned(),
-            error: attempt.error.clone().unwrap_or_default(),
-            attached: attempt.error.is_none(),
-        })
-        .collect()
-}
-
-fn export_row(url: &str, monitor: &ExportMonitor) -> ExportRow {
-    let status = monitor.status();
-    ExportRow {
-        url: url.to_owned(),
-        link: status.link.name().to_owned(),
-        last_error: status
-            .last_error
-            .map(|failure| failure.to_string())
-            .unwrap_or_default(),
-        batches: status.backlog.batches as u64,
-        bytes: status.backlog.bytes,
-        spool_trouble: status.spool_trouble.unwrap_or_default(),
-        lost: status
-            .spool
-            .losses()
-            .map(|(reason, lost)| (reason.name().to_owned(), lost.batches))
-            .collect(),
-    }
-}
-
-/// Release of the running kernel, as `uname -r` prints it.
-#[must_use]
-pub fn kernel_release() -> String {
-    std::fs::read_to_string("/proc/sys/kernel/osrelease")
-        .map(|text| text.trim().to_owned())
-        .unwrap_or_default()
 }
