@@ -5,7 +5,7 @@ use core::ffi::c_void;
 use agent_common::{Direction, Role};
 use aya_ebpf::{
     bindings::BPF_SK_STORAGE_GET_F_CREATE,
-    helpers::generated::{bpf_get_socket_cookie, bpf_sk_storage_get},
+    helpers::generated::{bpf_get_socket_cookie, bpf_ktime_get_ns, bpf_sk_storage_get},
 };
 
 use crate::{
@@ -232,15 +232,26 @@ pub fn create<const TRUSTED: bool>(
     }
 }
 
-/// What names the connection to user space: the socket's cookie. Where programs cannot ask for one and the kernel has not made it yet,
-/// the socket's address: in the kernel's half of the address space, whose top bit cookies never have.
+/// Sockets' addresses end with so many zeros.
+const NAME_ADDRESS_SHIFT: u32 = 6;
+/// About a microsecond.
+const NAME_TIME_SHIFT: u32 = 10;
+/// Six days: these are the low bits, by which orders are spread over their slots.
+const NAME_TIME_BITS: u32 = 39;
+
+/// What names the connection to user space: the socket's cookie. Where programs cannot ask for one and the kernel has not made it yet, a
+/// number that no other socket has, this address's later ones neither: when and where. Its top bit is set, which cookies never have.
 #[inline(always)]
 pub fn cookie<const TRUSTED: bool>(socket: Socket<TRUSTED>) -> u64 {
     if TRUSTED && SOCKET_COOKIE.load() != 0 {
         // SAFETY: the argument is a trusted socket.
-        unsafe { bpf_get_socket_cookie(socket.0 as *mut c_void) }
-    } else {
-        let cookie: u64 = socket.field(OFF_SK_COOKIE.load());
-        if cookie == 0 { socket.0 } else { cookie }
+        return unsafe { bpf_get_socket_cookie(socket.0 as *mut c_void) };
     }
+    let cookie: u64 = socket.field(OFF_SK_COOKIE.load());
+    if cookie != 0 {
+        return cookie;
+    }
+    // SAFETY: a helper without arguments.
+    let time = unsafe { bpf_ktime_get_ns() } >> NAME_TIME_SHIFT & (1 << NAME_TIME_BITS) - 1;
+    1 << 63 | socket.number() >> NAME_ADDRESS_SHIFT << NAME_TIME_BITS | time
 }

@@ -10,9 +10,10 @@ use anyhow::{Context, Result};
 use crate::bench::Plan;
 use crate::bench::agent::{self, Agent, ProcessCost, Setup};
 use crate::bench::collector::Collector;
-use crate::bench::nginx::{self, Load};
+use crate::bench::nginx;
 use crate::bench::report::{Cell, Section};
 use crate::bench::server::Server;
+use crate::bench::wrk::Load;
 
 /// Between two looks at the agent's status, which tells more than once a second only when it is asked.
 const LOOK_INTERVAL: Duration = Duration::from_millis(500);
@@ -32,7 +33,7 @@ struct Step {
 
 pub fn measure(plan: &Plan<'_>) -> Result<Vec<Section>> {
     let server = Server::start()?;
-    let base = nginx::load(plan, &server)?;
+    let base = nginx::load(plan, &server, 0)?;
     let collector = Collector::start(plan.workspace, Some(""))?;
     let agent = Agent::start(
         plan.workspace,
@@ -85,7 +86,7 @@ fn watch(plan: &Plan<'_>, server: &Server, agent: &Agent) -> Result<(Load, Vec<S
     let is_over = AtomicBool::new(false);
     thread::scope(|scope| {
         let steps = scope.spawn(|| steps(&socket, &is_over));
-        let load = nginx::measured(plan, server);
+        let load = nginx::load(plan, server, 0);
         is_over.store(true, Ordering::Relaxed);
         let steps = steps
             .join()

@@ -21,6 +21,7 @@ mod report;
 mod server;
 mod statistics;
 mod traffic;
+mod wrk;
 
 use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};

@@ -3,27 +3,23 @@
 //! Load generator, server, agent and collector share the machine's processors, as they do on a node. Both ends of every exchange are
 //! there, the load generator's and the server's; the agent gives it out once.
 
-use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::Result;
 
 use crate::bench::Plan;
 use crate::bench::agent::{Agent, Setup, Status};
 use crate::bench::collector::Collector;
-use crate::bench::process;
 use crate::bench::providers;
 use crate::bench::report::{Bound, Cell, Section, Target};
 use crate::bench::server::Server;
 use crate::bench::statistics::Spread;
-use crate::command;
+use crate::bench::wrk::{CONNECTIONS, Load, Running};
 
-/// Connections of the load generator, which has one thread.
-const CONNECTIONS: u32 = 32;
 /// Seconds of load before each measurement.
 const WARM_UP_SECONDS: u64 = 1;
-/// The same for a server to become known: some twenty thousand exchanges.
+/// The same for an endpoint to become known and its connections to rest: some twenty thousand exchanges.
 const LEARN_SECONDS: u64 = 3;
 
 const CPU_RATIO_MAX: f64 = 1.08;
@@ -86,17 +82,7 @@ const VARIANTS: [Variant; 4] = [
     },
 ];
 
-/// One measurement under load.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Load {
-    requests: f64,
-    pub per_second: f64,
-    p99_us: f64,
-    server: Duration,
-    client: Duration,
-}
-
-/// The same with the agent.
+/// One measurement without the agent and one with it.
 #[derive(Debug, Clone, Copy)]
 struct Watched {
     base: Load,
@@ -104,7 +90,7 @@ struct Watched {
     /// CPU time, until the agent had done its work.
     agent: Duration,
     collector: Duration,
-    /// Exchanges that the agent captured, by exchanges that there were.
+    /// Exchanges of the whole run that the agent captured, by requests of the whole run.
     seen: f64,
     /// The same of those that it counted.
     counted: f64,
@@ -160,11 +146,11 @@ fn compare(plan: &Plan<'_>, name: &str, variants: &[Variant]) -> Result<Section>
             };
             // With and without take turns in coming first.
             let watched = if round % 2 == 0 {
-                let base = load(plan, &server)?;
+                let base = load(plan, &server, variant.warm_up_seconds)?;
                 watched(plan, &server, variant)?.with_base(base)
             } else {
                 let watched = watched(plan, &server, variant)?;
-                watched.with_base(load(plan, &server)?)
+                watched.with_base(load(plan, &server, variant.warm_up_seconds)?)
             };
             eprintln!(
                 "     round {}: {}: CPU ×{:.3}, requests/s ×{:.3}",
@@ -179,9 +165,10 @@ fn compare(plan: &Plan<'_>, name: &str, variants: &[Variant]) -> Result<Section>
     let mut section = Section {
         name: name.into(),
         explanation: format!(
-            "wrk with {CONNECTIONS} keep-alive connections against one nginx worker that serves a small file, {} s a round; pairs \
-             in alternating order. CPU is user and system time a request. Both ends of each exchange are on this machine. wrk reports \
-             a few requests less than it sent. Median (least … most).",
+            "wrk with {CONNECTIONS} keep-alive connections against one nginx worker that serves a small file: {} s of a run are measured \
+             when its connections are {WARM_UP_SECONDS} s old, or {LEARN_SECONDS} s where capture decays; pairs in alternating order. \
+             CPU is user and system time a request. Both ends of each exchange are on this machine. Latency, and what is captured and \
+             counted, are of the whole run, of which wrk reports a few requests less than it sent. Median (least … most).",
             plan.seconds
         ),
         columns: std::iter::once("")
@@ -223,12 +210,6 @@ fn compare(plan: &Plan<'_>, name: &str, variants: &[Variant]) -> Result<Section>
         }
     }
     Ok(section)
-}
-
-impl Load {
-    fn us_per_request(&self, cpu: Duration) -> f64 {
-        cpu.as_secs_f64() * 1e6 / self.requests
-    }
 }
 
 impl Watched {
@@ -293,22 +274,8 @@ fn rows(measured: &[Vec<Watched>]) -> Vec<Vec<Cell>> {
 }
 
 /// Load on the server as it is.
-pub(super) fn load(plan: &Plan<'_>, server: &Server) -> Result<Load> {
-    wrk(server, WARM_UP_SECONDS)?;
-    measured(plan, server)
-}
-
-/// Load on the server, without a warm-up.
-pub(super) fn measured(plan: &Plan<'_>, server: &Server) -> Result<Load> {
-    let (cpu, client) = (server.process.cpu()?, process::ended_children()?);
-    let said = wrk(server, plan.seconds)?;
-    Ok(Load {
-        requests: said.requests,
-        per_second: said.per_second,
-        p99_us: said.p99_us,
-        server: server.process.cpu()?.saturating_sub(cpu),
-        client: process::ended_children()?.saturating_sub(client),
-    })
+pub(super) fn load(plan: &Plan<'_>, server: &Server, warm_up_seconds: u64) -> Result<Load> {
+    Running::start(server, warm_up_seconds, plan.seconds)?.end()
 }
 
 /// Load on the server while the agent watches. The base is filled in by the caller.
@@ -326,12 +293,12 @@ fn watched(plan: &Plan<'_>, server: &Server, variant: &Variant) -> Result<Watche
     if collector.is_some() {
         agent.wait("get its policy", |status| status.policy_version > 0)?;
     }
-    wrk(server, variant.warm_up_seconds)?;
     let before = agent.settle()?;
+
+    let running = Running::start(server, variant.warm_up_seconds, plan.seconds)?;
     let agent_before = agent.process.cpu()?;
     let collector_before = time_of(collector.as_ref())?;
-
-    let load = measured(plan, server)?;
+    let load = running.end()?;
 
     let after = agent.settle()?;
     // What waits for the collector is sent every few seconds.
@@ -344,73 +311,12 @@ fn watched(plan: &Plan<'_>, server: &Server, variant: &Variant) -> Result<Watche
         load,
         agent: agent.process.cpu()?.saturating_sub(agent_before),
         collector: time_of(collector.as_ref())?.saturating_sub(collector_before),
-        seen: seen / load.requests,
-        counted: counted / load.requests,
+        seen: seen / load.requests_of_run,
+        counted: counted / load.requests_of_run,
         lost_records: after.counted("kernel", "ring_full") - before.counted("kernel", "ring_full"),
     })
 }
 
 fn time_of(collector: Option<&Collector>) -> Result<Duration> {
     collector.map_or(Ok(Duration::ZERO), |collector| collector.process.cpu())
-}
-
-/// What wrk said.
-#[derive(Debug, Clone, Copy, PartialEq)]
-struct Said {
-    requests: f64,
-    per_second: f64,
-    p99_us: f64,
-}
-
-fn wrk(server: &Server, seconds: u64) -> Result<Said> {
-    let program =
-        command::find_program("wrk").context("wrk is not installed; run `cargo xtask setup --tests`")?;
-    let mut wrk = Command::new(program);
-    wrk.args(["--threads", "1", "--latency"])
-        .args(["--connections", &CONNECTIONS.to_string()])
-        .args(["--duration", &format!("{seconds}s")])
-        .arg(server.url());
-    let text = command::output(&mut wrk)?;
-    if text.contains("Socket errors") || text.contains("Non-2xx") {
-        bail!("requests failed:\n{text}");
-    }
-    Said::parse(&text).with_context(|| format!("wrk's report is not understood:\n{text}"))
-}
-
-impl Said {
-    fn parse(text: &str) -> Option<Self> {
-        let line = |part: &str| text.lines().find(|line| line.contains(part));
-        let requests = line("requests in")?.split_whitespace().next()?.parse().ok()?;
-        let per_second = line("Requests/sec:")?.split_whitespace().nth(1)?.parse().ok()?;
-        let p99 = line("99%")?.split_whitespace().nth(1)?;
-        let (number, unit) = p99.split_at(p99.find(|c: char| c.is_ascii_alphabetic())?);
-        let factor = match unit {
-            "us" => 1.0,
-            "ms" => 1e3,
-            "s" => 1e6,
-            _ => return None,
-        };
-        Some(Self {
-            requests,
-            per_second,
-            p99_us: number.parse::<f64>().ok()? * factor,
-        })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn understands_wrk() {
-        let text = "Running 5s test @ http://127.0.0.1:1/\n  1 threads and 32 connections\n  Latency Distribution\n     50%  420.00us\n     99%    1.25ms\n  123456 requests in 5.00s, 90.00MB read\nRequests/sec:  24691.20\nTransfer/sec:     18.00MB\n";
-        let expected = Said {
-            requests: 123_456.0,
-            per_second: 24_691.2,
-            p99_us: 1250.0,
-        };
-        assert_eq!(Said::parse(text), Some(expected));
-        assert_eq!(Said::parse("Requests/sec: 1"), None);
-    }
 }

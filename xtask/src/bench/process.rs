@@ -188,6 +188,11 @@ fn forward(stream: impl Read + Send + 'static, sender: Sender<String>, kept: Kep
     });
 }
 
+/// User and system time of a process. `None` when there is none of that number.
+pub fn cpu_of(pid: u32) -> Option<Duration> {
+    duration(stat(pid)?.ticks).ok()
+}
+
 /// User and system time of all children of this program that have ended and were waited for.
 pub fn ended_children() -> Result<Duration> {
     let stat = stat(std::process::id()).context("reading /proc/self/stat")?;

@@ -1,7 +1,8 @@
 //! nginx as the server that is watched: one worker, one small file, connections that stay open.
 
 use std::fs;
-use std::net::SocketAddr;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
@@ -25,6 +26,8 @@ pub struct Server {
     _directory: TempDir,
 }
 
+/// Where nginx says what it has counted (ngx_http_stub_status_module).
+const STATUS_PATH: &str = "/status";
 /// Path of the file on the server.
 pub const PATH: &str = "/static/item.txt";
 /// Path of a large one.
@@ -60,7 +63,8 @@ impl Server {
             "daemon off;\nuser nobody nogroup;\nworker_processes 1;\npid {here}/nginx.pid;\nerror_log stderr notice;\n\
              events {{ worker_connections {CONNECTIONS_MAX}; }}\n\
              http {{\n  access_log off;\n  keepalive_requests 1000000000;\n  keepalive_timeout 1h;\n  \
-             open_file_cache max=16;\n  server {{ listen {address} backlog=4096; root {here}/html; }}\n}}\n"
+             open_file_cache max=16;\n  server {{ listen {address} backlog=4096; root {here}/html; \
+             location = {STATUS_PATH} {{ stub_status; }} }}\n}}\n"
         );
         let file = home.join("nginx.conf");
         fs::write(&file, configuration).with_context(|| format!("writing {}", file.display()))?;
@@ -80,5 +84,33 @@ impl Server {
     /// What to ask for.
     pub fn url(&self) -> String {
         format!("http://{}{PATH}", self.address)
+    }
+    /// Requests that nginx has begun, this question among them.
+    pub fn requests(&self) -> Result<u64> {
+        let mut stream = TcpStream::connect(self.address).context("connecting to nginx")?;
+        write!(stream, "GET {STATUS_PATH} HTTP/1.0\r\n\r\n").context("asking nginx for its counters")?;
+        let mut answer = String::new();
+        stream
+            .read_to_string(&mut answer)
+            .context("reading nginx's counters")?;
+        requests_of(&answer).with_context(|| format!("nginx's counters are not understood:\n{answer}"))
+    }
+}
+
+/// The third number of the line below the names of the three.
+fn requests_of(answer: &str) -> Option<u64> {
+    let (_, counters) = answer.split_once("server accepts handled requests")?;
+    counters.split_whitespace().nth(2)?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn understands_the_counters_of_nginx() {
+        let answer = "HTTP/1.1 200 OK\r\n\r\nActive connections: 2 \nserver accepts handled requests\n 16 17 31 \nReading: 0 Writing: 1 Waiting: 1 \n";
+        assert_eq!(requests_of(answer), Some(31));
+        assert_eq!(requests_of("HTTP/1.1 404 Not Found\r\n\r\n"), None);
     }
 }
