@@ -9,6 +9,7 @@ mod account;
 mod births;
 mod control;
 mod counter;
+mod function;
 mod record;
 mod sniff;
 
@@ -16,6 +17,7 @@ pub use account::{ACCOUNTS_MAX, ALLOWANCES_MAX, Account, Allowance, CHARGE_EVERY
 pub use births::{BATCH, BIRTHS_MAX, LAST_BATCH, batch_of, is_born_since};
 pub use control::{CONTROL_SLOTS, ControlSlot, FilterAction, Mode, REST_EVERY_MAX, Settings, control_slot};
 pub use counter::Counter;
+pub use function::{PREEMPT_DISABLE, PREEMPT_ENABLE};
 pub use record::{
     CHUNK_BYTES_MAX, CHUNK_CLASSES, ChunkHeader, CloseRecord, Direction, EXEC_ARGS_BYTES, EXEC_FILE_BYTES,
     ExecRecord, ExitRecord, Kind, OpenRecord, Owner, Role, Tuple, UNIX_ADDRESS, UNIX_CONNECTION,

@@ -23,6 +23,7 @@ mod lifecycle;
 mod maps;
 mod owner;
 mod place;
+mod preempt;
 mod process;
 mod provider;
 mod rest;

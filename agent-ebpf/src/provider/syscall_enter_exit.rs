@@ -4,24 +4,33 @@ use agent_common::Counter;
 use aya_ebpf::{helpers::bpf_get_current_pid_tgid, macros::btf_tracepoint, programs::BtfTracePointContext};
 
 use super::syscall;
-use crate::{arch, count::count, maps::CALLS, run::Run};
+use crate::{arch, count::count, maps::CALLS, preempt, run::Run};
 
 /// `sys_enter(regs, id)`.
 #[btf_tracepoint(function = "sys_enter")]
 pub fn call_enter(ctx: BtfTracePointContext) -> i32 {
-    enter(&ctx, Run::First)
+    preempt::forbid();
+    let done = enter(&ctx, Run::First);
+    preempt::allow();
+    done
 }
 
 /// The same for what the kernel leaves out.
 #[btf_tracepoint(function = "sys_enter")]
 pub fn call_enter_spare(ctx: BtfTracePointContext) -> i32 {
-    enter(&ctx, Run::Spare)
+    preempt::forbid();
+    let done = enter(&ctx, Run::Spare);
+    preempt::allow();
+    done
 }
 
 /// And once more.
 #[btf_tracepoint(function = "sys_enter")]
 pub fn call_enter_spare_2(ctx: BtfTracePointContext) -> i32 {
-    enter(&ctx, Run::Spare)
+    preempt::forbid();
+    let done = enter(&ctx, Run::Spare);
+    preempt::allow();
+    done
 }
 
 #[inline(always)]
@@ -44,19 +53,28 @@ fn enter(ctx: &BtfTracePointContext, run: Run) -> i32 {
 /// `sys_exit(regs, ret)`.
 #[btf_tracepoint(function = "sys_exit")]
 pub fn call_exit(ctx: BtfTracePointContext) -> i32 {
-    exit(&ctx, Run::First)
+    preempt::forbid();
+    let done = exit(&ctx, Run::First);
+    preempt::allow();
+    done
 }
 
 /// The same for what the kernel leaves out.
 #[btf_tracepoint(function = "sys_exit")]
 pub fn call_exit_spare(ctx: BtfTracePointContext) -> i32 {
-    exit(&ctx, Run::Spare)
+    preempt::forbid();
+    let done = exit(&ctx, Run::Spare);
+    preempt::allow();
+    done
 }
 
 /// And once more.
 #[btf_tracepoint(function = "sys_exit")]
 pub fn call_exit_spare_2(ctx: BtfTracePointContext) -> i32 {
-    exit(&ctx, Run::Spare)
+    preempt::forbid();
+    let done = exit(&ctx, Run::Spare);
+    preempt::allow();
+    done
 }
 
 #[inline(always)]

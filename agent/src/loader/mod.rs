@@ -206,12 +206,10 @@ fn attach(
         .override_global("AYA_LOG_LEVEL", &log_level, false)
         .map_max_entries("EVENTS", options.ring_bytes)
         .verifier_log_level(VerifierLogLevel::STATS);
-    let adapted = object::adapted(OBJECT, features).map_err(|detail| LoadError::Object {
+    let adapted = object::adapted(OBJECT, features, provider).map_err(|detail| LoadError::Object {
         detail: detail.into(),
     })?;
-    let mut ebpf = loader
-        .load(adapted.as_deref().unwrap_or(OBJECT))
-        .map_err(object_error)?;
+    let mut ebpf = loader.load(&adapted).map_err(object_error)?;
     let types = aya::Btf::from_sys_fs().map_err(|error| LoadError::Object {
         detail: chain(&error),
     })?;

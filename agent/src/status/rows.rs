@@ -112,9 +112,7 @@ fn bytes_of(name: &str) -> Option<&'static str> {
 
 fn of_kernel(counter: Counter) -> Fate {
     match counter {
-        Counter::Capped | Counter::Skipped | Counter::Filtered | Counter::Lowered | Counter::OpaqueCall => {
-            Fate::LeftOut
-        }
+        Counter::Capped | Counter::Skipped | Counter::Filtered | Counter::Lowered => Fate::LeftOut,
         _ if counter.is_loss() => Fate::Lost,
         _ => Fate::Counted,
     }

@@ -50,17 +50,13 @@ fn cell(row: &Row, provider: &str) -> String {
         all += 1;
         passed += usize::from(check.ok);
     }
+    let programs = load.programs.len();
+    // Before 5.16 kernels do not tell it.
     let largest = load.programs.iter().map(|program| program.verified).max();
-    let verified = largest.map_or_else(
-        || "verified instructions unknown".to_owned(),
-        |largest| {
-            format!(
-                "{} programs, largest {} instructions",
-                load.programs.len(),
-                grouped(largest)
-            )
-        },
-    );
+    let verified = match largest.filter(|largest| *largest > 0) {
+        Some(largest) => format!("{programs} programs, largest {} instructions", grouped(largest)),
+        None => format!("{programs} programs"),
+    };
     if passed == all {
         format!("{passed} of {all}; {verified}")
     } else {
