@@ -18,8 +18,11 @@ const BACKLOG: usize = 4096;
 pub struct TapCall {
     /// Unix epoch microseconds.
     pub ts_us: i64,
-    /// `server` or `client`: the end that saw it.
+    /// `server` or `client`: the end that tells it.
     pub side: String,
+    /// The end where it was read: also the client's where the server's tells it, but could not read all of it.
+    #[serde(default)]
+    pub read_at: String,
     /// Client's workload; empty when it is not on this node.
     pub client_workload: String,
     /// Client's address.
@@ -175,6 +178,13 @@ impl Taps {
     }
 }
 
+const fn side_name(side: Side) -> &'static str {
+    match side {
+        Side::Server => "server",
+        Side::Client => "client",
+    }
+}
+
 fn tap_call(call: &Call, host: String, epoch_us: i64) -> TapCall {
     let shown = reveal(&call.exchange, Credentials::Masked);
     let measures = Measures::of(&call.exchange, epoch_us);
@@ -189,11 +199,8 @@ fn tap_call(call: &Call, host: String, epoch_us: i64) -> TapCall {
     };
     TapCall {
         ts_us: measures.ts_us,
-        side: match call.side {
-            Side::Server => "server",
-            Side::Client => "client",
-        }
-        .to_owned(),
+        side: side_name(call.side).to_owned(),
+        read_at: side_name(call.read_at).to_owned(),
         client_workload: name(client),
         client: call.client.to_string(),
         server_workload: name(server),
@@ -234,6 +241,7 @@ mod tests {
         TapCall {
             ts_us: 0,
             side: "server".into(),
+            read_at: "server".into(),
             client_workload: "curl".into(),
             client: String::new(),
             server_workload: "python3:shop.py".into(),

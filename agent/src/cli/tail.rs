@@ -202,6 +202,7 @@ mod tests {
         TapCall {
             ts_us: 1_767_268_800_000_000,
             side: "server".into(),
+            read_at: "server".into(),
             client_workload: "curl".into(),
             client: "127.0.0.1:1".into(),
             server_workload: "shop".into(),

@@ -62,6 +62,7 @@ pub(super) fn call(
         weight: 1,
         again: false,
         side,
+        read_at: side,
         process,
         peer,
         client: Address::Ip("10.0.0.1:40000".parse().unwrap()),

@@ -48,6 +48,8 @@ pub struct Connection {
     pub closing: Option<Close>,
     /// Exchanges that came out at the server's end instead, which is on this node too.
     pub joined: u64,
+    /// Bytes went over it that the source could not read.
+    pub is_blind: bool,
     /// Records that came although none were wanted.
     pub unwanted: u32,
     /// What its parser was found to keep, bytes.
@@ -146,6 +148,7 @@ impl Connection {
             exchanges: 0,
             closing: None,
             joined: 0,
+            is_blind: false,
             unwanted: 0,
             memory: 0,
             counts: false,

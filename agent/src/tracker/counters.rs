@@ -49,6 +49,10 @@ counters! {
     exchanges_unheard,
     /// Those of them that the server's end understood later: the record is the client's.
     exchanges_late,
+    /// Exchanges seen at both ends of which the server's end could not read all: the record is the server's, with what the client's saw.
+    exchanges_mended,
+    /// Exchanges that waited for what the other end saw, and were decided upon before their time because too many did.
+    waits_cut,
     /// Connections of which the client's end is no longer captured, because the server's end is on this node and gives the exchanges.
     connections_silenced,
     /// Records of such ends that were on their way.

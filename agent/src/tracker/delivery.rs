@@ -6,11 +6,13 @@ use std::sync::Arc;
 use protocol::Exchange;
 
 use super::address::Address;
+use super::compare::{Own, Stand};
 use super::connection::{Connection, Ledger};
 use super::counters::Counters;
 use super::ends::{End, Ends, Side};
-use super::joint::{Decided, Waiting, Waitings};
+use super::joint;
 use super::order::Order;
+use super::waiting::Waitings;
 use crate::attribution::Process;
 
 /// An exchange and who took part in it.
@@ -25,8 +27,10 @@ pub struct Call {
     pub weight: u32,
     /// It is not a call of its own: `weight` more went by like one of this connection that was given before, without bodies and fields.
     pub again: bool,
-    /// Which end saw it.
+    /// Which end tells it.
     pub side: Side,
+    /// At which end it was read: also the client's where the server's end tells it, but could not read all of it.
+    pub read_at: Side,
     /// Who holds that end.
     pub process: Arc<Process>,
     /// Who holds the other end, if it is on this node.
@@ -48,7 +52,7 @@ pub(super) struct Common {
     pub growing: Vec<u64>,
     pub ledger: Ledger,
     pub orders: Vec<Order>,
-    /// Exchanges of client's ends that the server's ends have not told.
+    /// Exchanges that wait for what the other end saw of them.
     pub waitings: Waitings,
     /// Rounds so far.
     pub round: u64,
@@ -90,6 +94,7 @@ fn call_of(
         weight,
         again: false,
         side,
+        read_at: side,
         process: Arc::clone(&connection.process),
         peer: peer.map(Arc::clone),
         client,
@@ -139,49 +144,43 @@ impl Common {
                 connection.base,
                 connection.opened_ns,
             );
-            let name = self.waitings.name(&exchange);
-            let mut waits = None;
-            match (side, other, &connection.told) {
-                // Also where no client's end is known: it may be reported later.
-                (Side::Server, _, Some(told)) if name.is_some_and(|name| !told.server_tells(name)) => {
+            let own = Own {
+                side,
+                name: self.waitings.name(&exchange),
+                told: connection.told.as_ref(),
+                lacks: joint::lacks(&exchange, connection.is_blind),
+                is_answered: joint::is_answered(&exchange),
+            };
+            let lacks = own.lacks;
+            let compared = match own.stand(other) {
+                Stand::Alone => None,
+                Stand::Compared(told, name) => Some((told, name)),
+                Stand::Late => {
                     self.counters.exchanges_late += 1;
                     continue;
                 }
-                (Side::Client, Some(server), own) if server.side == Side::Server => {
-                    let compares = own.is_some() && Waitings::is_due(&exchange);
-                    let told = server.told.as_ref().zip(name);
-                    match told.filter(|(told, name)| !told.has_told(*name) && compares) {
-                        Some((told, name)) => waits = Some((told.clone(), name)),
-                        None => {
-                            self.counters.exchanges_joined += 1;
-                            connection.joined += 1;
-                            continue;
-                        }
-                    }
+                Stand::Joined => {
+                    self.counters.exchanges_joined += 1;
+                    connection.joined += 1;
+                    continue;
                 }
-                _ => {}
-            }
+            };
             let call = call_of(connection, side, exchange, weight, other);
             self.counters.exchanges_rested += u64::from(weight.saturating_sub(connection.weight));
             self.remember(connection, &call);
-            match waits {
-                Some((told, name)) => {
-                    let since = self.round;
-                    self.waitings.push(Waiting {
-                        call,
-                        name,
-                        told,
-                        since,
-                    });
-                }
-                None => {
-                    self.counters.exchanges += 1;
-                    out(call);
-                }
+            let told = match compared {
+                Some((told, name)) => self.compare(call, lacks, name, told),
+                None => Some(call),
+            };
+            if let Some(call) = told {
+                let is_needless = side == Side::Client && call.read_at == Side::Server;
+                connection.joined += u64::from(is_needless);
+                self.counters.exchanges += 1;
+                out(call);
             }
         }
-        // Those beyond the limit.
-        while let Some(decided) = self.waitings.decide(Some(0)) {
+        while let Some(decided) = self.waitings.bound() {
+            self.counters.waits_cut += 1;
             self.settle(decided, out);
         }
         if !std::mem::replace(&mut connection.counts, true) {
@@ -200,22 +199,6 @@ impl Common {
                 // This end gives no exchange. If the other one does, that is the record.
                 self.ends
                     .remove(&connection.tuple, connection.netns, connection.id);
-            }
-        }
-    }
-
-    /// What came of an exchange that waited is told. The client's end of one that the server's end has told.
-    pub fn settle(&mut self, decided: Decided, out: &mut impl FnMut(Call)) -> Option<u64> {
-        match decided {
-            Decided::Joined(client) => {
-                self.counters.exchanges_joined += 1;
-                Some(client)
-            }
-            Decided::Unheard(call) => {
-                self.counters.exchanges_unheard += 1;
-                self.counters.exchanges += 1;
-                out(*call);
-                None
             }
         }
     }

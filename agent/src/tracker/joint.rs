@@ -1,40 +1,71 @@
 //! Exchanges of a connection of which both ends are on this node: each is told once.
 //!
-//! The server's end tells what both saw. But its way of receiving may be one that the source cannot read, or records of it were lost,
-//! while the client's end saw everything: then the client's end tells. Which of the two it is, only shows after a while, because an end
-//! may be reported later than the other; until then an exchange of the client's end is kept waiting.
+//! The server's end tells what both saw. But its way of sending or receiving may be one that the source cannot read, or records of it were
+//! lost, while the client's end saw everything. Then, if the server's end has an exchange with something missing, the record is the
+//! server's with what the client's end saw of it; and if the server's end has none, the client's end tells. Which it is, only shows after
+//! a while, because an end may be reported later than the other; until then the exchange is kept waiting.
 //!
-//! Only what the client's end heard from begin to end competes: a server may be busy for long with what its client has given up, and a
-//! session ends at one end before the other. Both ends name an exchange by its request and the place of that in the stream. That works
-//! for HTTP/1 connections that were seen from their begin. Of others (HTTP/2 fields may be unknown at one end alone) the server's end is
-//! believed to tell all.
+//! Only what the client's end heard from begin to end competes with a server's end that says nothing: a server may be busy for long with
+//! what its client has given up, and a session ends at one end before the other. Both ends name an exchange by its request and the place
+//! of that in the stream. That works for HTTP/1 connections that were seen from their begin. Of others (HTTP/2 fields may be unknown at
+//! one end alone) the server's end is believed to tell all.
 
 use std::collections::VecDeque;
-use std::hash::BuildHasher;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use foldhash::fast::RandomState;
-use protocol::{Exchange, Response, Version};
+use protocol::{Exchange, Flags, Response};
 
-use super::delivery::Call;
+use super::ends::Side;
 
 /// Exchanges that one end told and the other has not, per connection. Beyond, the server's end is believed to tell all.
 pub const TOLD_MAX: usize = 64;
-/// Exchanges of client's ends that wait at a time. Beyond, the first is decided upon at once.
-pub const WAITING_MAX: usize = 1024;
-/// Rounds that they wait: as long as a record may wait for another one, and one more.
-const ROUNDS: u64 = 3;
 
 /// RFC 9110 15.2.2.
 const SWITCHING_PROTOCOLS: u16 = 101;
 
+/// Whether the answer came, and ends the exchange: else the client's end is no witness of how it went on.
+pub fn is_answered(exchange: &Exchange) -> bool {
+    let is_over = |response: &Response| response.status != SWITCHING_PROTOCOLS;
+    exchange.response.as_ref().is_some_and(is_over)
+}
+
+/// Whether an exchange of a client's end is such that the server's end should have told it by now.
+pub fn is_due(exchange: &Exchange) -> bool {
+    exchange.flags.0 == 0 && is_answered(exchange)
+}
+
+/// Whether something is missing in an exchange that was not left out on purpose, so that the other end may have seen it. `is_blind`: bytes
+/// went over this end's socket that the source could not read.
+pub fn lacks(exchange: &Exchange, is_blind: bool) -> bool {
+    let is_session = |response: &Response| response.status == SWITCHING_PROTOCOLS;
+    let flags = exchange.flags;
+    (flags.contains(Flags::GAP) || (is_blind && flags.0 != 0))
+        && !exchange.response.as_ref().is_some_and(is_session)
+}
+
+/// How much an end saw of an exchange; more is greater. `lacks`: see [`lacks`].
+pub fn completeness(exchange: &Exchange, lacks: bool) -> impl PartialOrd + use<> {
+    let answer = exchange.response.as_ref();
+    let captured = answer.map_or(0, |answer| answer.body.captured.len());
+    (
+        answer.is_some(),
+        !lacks,
+        !exchange.flags.contains(Flags::GAP),
+        captured + exchange.request.body.captured.len(),
+    )
+}
+
 /// What the ends of a connection told.
 #[derive(Debug, Default)]
-pub struct Told {
+struct Told {
     by_server: VecDeque<u64>,
     by_client: VecDeque<u64>,
+    /// Names and ends of exchanges that wait, and under which number.
+    waiting: VecDeque<(u64, Side, u64)>,
     /// Exchanges that only the client's end told.
     missed: u64,
+    /// Exchanges of which the client's end saw more.
+    mended: u64,
     /// Nobody compares any more.
     is_over: bool,
 }
@@ -53,21 +84,28 @@ impl Shared {
         self.lock().missed
     }
 
-    /// The server's end has an exchange: false when the client's end has told it.
-    pub fn server_tells(&self, name: u64) -> bool {
+    /// Whether the server's end can do without its client's: what that saw was never more, or nobody wants to know.
+    pub fn is_enough(&self) -> bool {
+        let told = &*self.lock();
+        told.missed == 0 && (told.mended == 0 || told.is_over)
+    }
+
+    /// The server's end has an exchange: whether the client's end has told it.
+    pub fn has_client_told(&self, name: u64) -> bool {
+        take(&mut self.lock().by_client, name)
+    }
+
+    /// The server's end tells an exchange.
+    pub fn server_tells(&self, name: u64) {
         let told = &mut *self.lock();
-        if take(&mut told.by_client, name) {
-            return false;
-        }
         if !told.is_over {
             told.by_server.push_back(name);
             told.bound();
         }
-        true
     }
 
     /// The client's end has an exchange: whether the server's end has told it.
-    pub fn has_told(&self, name: u64) -> bool {
+    pub fn has_server_told(&self, name: u64) -> bool {
         let told = &mut *self.lock();
         told.is_over || take(&mut told.by_server, name)
     }
@@ -77,12 +115,36 @@ impl Shared {
         self.lock().end();
     }
 
+    /// Whether it is.
+    pub fn is_over(&self) -> bool {
+        self.lock().is_over
+    }
+
     /// The client's end tells an exchange.
-    fn client_tells(&self, name: u64) {
+    pub fn client_tells(&self, name: u64) {
         let told = &mut *self.lock();
         told.missed += 1;
         told.by_client.push_back(name);
         told.bound();
+    }
+
+    /// The client's end saw more of an exchange than the server's.
+    pub fn mend(&self) {
+        self.lock().mended += 1;
+    }
+
+    /// An exchange of an end waits under a number.
+    pub fn wait(&self, name: u64, side: Side, number: u64) {
+        self.lock().waiting.push_back((name, side, number));
+    }
+
+    /// The exchange of an end that waits, if it does: it will no longer. Its number.
+    pub fn stop_waiting(&self, name: u64, side: Side) -> Option<u64> {
+        let waiting = &mut self.lock().waiting;
+        let place = waiting
+            .iter()
+            .position(|(its, end, _)| (*its, *end) == (name, side))?;
+        waiting.remove(place).map(|(_, _, number)| number)
     }
 }
 
@@ -105,87 +167,30 @@ fn take(names: &mut VecDeque<u64>, name: u64) -> bool {
     place.and_then(|place| names.remove(place)).is_some()
 }
 
-/// An exchange of a client's end that the server's end has not told yet.
-#[derive(Debug)]
-pub struct Waiting {
-    /// It.
-    pub call: Call,
-    /// Its name.
-    pub name: u64,
-    /// What the ends told.
-    pub told: Shared,
-    /// Since which round.
-    pub since: u64,
-}
-
-/// All of them, oldest first.
-#[derive(Debug, Default)]
-pub struct Waitings {
-    queue: VecDeque<Waiting>,
-    names: RandomState,
-}
-
-/// What became of an exchange that waited.
-#[derive(Debug)]
-pub enum Decided {
-    /// The server's end told it; this connection is its client's end.
-    Joined(u64),
-    /// The client's end tells it.
-    Unheard(Box<Call>),
-}
-
-impl Waitings {
-    /// What both ends call an exchange; `None` where that may differ.
-    pub fn name(&self, exchange: &Exchange) -> Option<u64> {
-        let request = &exchange.request;
-        let is_http1 = matches!(request.version, Version::Http10 | Version::Http11);
-        let is_known = !request.target.is_empty();
-        (is_http1 && is_known).then(|| {
-            self.names
-                .hash_one((&request.method, &request.target, exchange.request_offset))
-        })
-    }
-
-    /// Whether an exchange of a client's end is such that the server's end should have told it by now.
-    pub fn is_due(exchange: &Exchange) -> bool {
-        let is_over = |response: &Response| response.status != SWITCHING_PROTOCOLS;
-        exchange.flags.0 == 0 && exchange.response.as_ref().is_some_and(is_over)
-    }
-
-    /// Lets one wait.
-    pub fn push(&mut self, waiting: Waiting) {
-        self.queue.push_back(waiting);
-    }
-
-    /// Decides upon the oldest, if its time has come, or if there are too many, or if `now` is `None`: all have to go.
-    pub fn decide(&mut self, now: Option<u64>) -> Option<Decided> {
-        let too_many = self.queue.len() > WAITING_MAX;
-        let due = |waiting: &mut Waiting| too_many || now.is_none_or(|now| now >= waiting.since + ROUNDS);
-        let waiting = self.queue.pop_front_if(due)?;
-        Some(if waiting.told.has_told(waiting.name) {
-            Decided::Joined(waiting.call.connection)
-        } else {
-            waiting.told.client_tells(waiting.name);
-            Decided::Unheard(Box::new(waiting.call))
-        })
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    /// What the server's end does with an exchange of which nothing is missing: false when the client's end has told it.
+    fn server_tells(told: &Shared, name: u64) -> bool {
+        let tells = !told.has_client_told(name);
+        if tells {
+            told.server_tells(name);
+        }
+        tells
+    }
+
     #[test]
     fn each_exchange_is_told_once() {
         let told = Shared::default();
-        assert!(told.server_tells(1));
+        assert!(server_tells(&told, 1));
         assert!(
-            told.has_told(1) && !told.has_told(1),
+            told.has_server_told(1) && !told.has_server_told(1),
             "one, not two of the same name"
         );
         told.client_tells(2);
-        assert!(!told.server_tells(2), "the client's end was first");
-        assert!(told.server_tells(2), "another one of this name");
+        assert!(!server_tells(&told, 2), "the client's end was first");
+        assert!(server_tells(&told, 2), "another one of this name");
         assert_eq!(told.missed(), 1);
     }
 
@@ -193,12 +198,38 @@ mod tests {
     fn a_server_whose_client_is_not_heard_costs_little() {
         let told = Shared::default();
         for name in 0..TOLD_MAX as u64 {
-            assert!(told.server_tells(name));
+            assert!(server_tells(&told, name));
         }
-        assert!(told.has_told(0) && told.server_tells(0));
-        assert!(!told.has_told(1_000));
-        assert!(told.server_tells(1_000));
-        assert!(told.has_told(1_001), "it is believed to have told all");
+        assert!(told.has_server_told(0) && server_tells(&told, 0));
+        assert!(!told.has_server_told(1_000));
+        assert!(server_tells(&told, 1_000));
+        assert!(told.has_server_told(1_001), "it is believed to have told all");
         assert_eq!(told.lock().by_server.capacity(), 0);
+    }
+
+    #[test]
+    fn what_waits_is_found_by_its_end_and_name() {
+        let told = Shared::default();
+        told.wait(7, Side::Client, 1);
+        told.wait(7, Side::Server, 2);
+        told.wait(7, Side::Client, 3);
+        assert_eq!(told.stop_waiting(8, Side::Client), None);
+        assert_eq!(told.stop_waiting(7, Side::Server), Some(2));
+        assert_eq!(told.stop_waiting(7, Side::Server), None);
+        assert_eq!(told.stop_waiting(7, Side::Client), Some(1), "the first of two");
+    }
+
+    #[test]
+    fn a_client_that_sees_more_is_needed_while_anybody_compares() {
+        let told = Shared::default();
+        assert!(told.is_enough());
+        told.mend();
+        assert!(!told.is_enough());
+        told.believe();
+        assert!(told.is_enough());
+        let told = Shared::default();
+        told.client_tells(1);
+        told.believe();
+        assert!(!told.is_enough(), "the server's end does not tell all");
     }
 }

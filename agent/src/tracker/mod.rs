@@ -1,9 +1,10 @@
 //! Connections: records of a source in, exchanges with both ends named out.
 //!
 //! Invariants: bounded (connections, waiting records, time); each loss is counted where it is found; an exchange that both ends on
-//! this node saw comes out once, at the server's end.
+//! this node saw comes out once, at the server's end, as the end saw it that saw more.
 
 mod address;
+mod compare;
 mod connection;
 mod counters;
 mod coverage;
@@ -26,6 +27,7 @@ mod standing;
 mod stream;
 #[cfg(test)]
 mod tests;
+mod waiting;
 
 use std::collections::VecDeque;
 
@@ -444,7 +446,7 @@ impl Tracker {
         self.decide(None, out);
     }
 
-    /// Decides which exchanges of client's ends are told: those that have waited long enough for the server's, or all.
+    /// Decides upon exchanges that have waited long enough for the other end's, or upon all.
     fn decide(&mut self, now: Option<u64>, out: &mut impl FnMut(Call)) {
         while let Some(decided) = self.common.waitings.decide(now) {
             if let Some(client) = self.common.settle(decided, out)

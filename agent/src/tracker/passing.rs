@@ -4,6 +4,7 @@ use agent_common::{Direction as Way, Role};
 use protocol::{Boundary, Direction, Limits, Start, Want, sender};
 
 use super::connection::{Connection, Ledger, Parser, opposite};
+use super::fate::Kind;
 use super::stream::{Segment, Stream};
 use crate::source::Close;
 
@@ -174,6 +175,8 @@ impl Connection {
         let Some(direction) = self.direction(way) else {
             return;
         };
+        let is_cut = segment.data.len() < segment.length as usize;
+        self.is_blind |= is_cut && segment.missing.kind() == Kind::Missed;
         let stream = self.stream(way);
         let (next, skip_to) = (stream.next(), stream.skip_to);
         stream.unskipped += u32::from(segment.offset < skip_to);
@@ -184,23 +187,28 @@ impl Connection {
         self.note_rest(way, segment);
         let stream = self.stream(way);
         stream.passed(segment);
+        let begin = if segment.behind_rest {
+            next
+        } else {
+            segment.offset.max(next)
+        };
+        let skipped = begin.min(skip_to).max(next);
+        let lost = begin - skipped;
+        self.is_blind |= lost > 0;
         let Some(http) = self.http() else {
             return;
         };
-        if segment.offset > next && !segment.behind_rest {
-            let skipped = segment.offset.min(skip_to);
-            if skipped > next {
-                http.passed(direction, skipped, segment.time_ns);
-            }
-            ledger.lose(segment.offset - skipped.max(next));
+        if skipped > next {
+            http.passed(direction, skipped, segment.time_ns);
         }
+        ledger.lose(lost);
         let boundary = if segment.turn_start {
             Boundary::TurnStart
         } else {
             Boundary::Continued
         };
         http.segment(direction, segment.offset, segment.time_ns, segment.data, boundary);
-        if segment.on_purpose && segment.data.len() < segment.length as usize {
+        if segment.on_purpose && is_cut {
             http.passed(direction, segment.end(), segment.time_ns);
         }
     }
@@ -279,16 +287,16 @@ impl Connection {
             let (next, skip_to, resumes) = (stream.next(), stream.skip_to, stream.resumes);
             let end = close.end.get(way as usize);
             let last = end.and_then(|end| stream.place(*end)).unwrap_or(next).max(next);
+            let skipped = skip_to.min(last).max(next);
+            let lost = if resumes { 0 } else { last - skipped };
+            self.is_blind |= lost > 0;
             let Some(http) = self.http() else {
                 continue;
             };
-            let skipped = skip_to.min(last);
             if skipped > next {
                 http.passed(direction, skipped, close.time_ns);
             }
-            if !resumes {
-                ledger.lose(last - skipped.max(next));
-            }
+            ledger.lose(lost);
             http.finish(direction, Some(last), close.time_ns);
         }
         if let Some(http) = self.http() {

@@ -51,8 +51,8 @@ impl Tracker {
             .filter(|end| end.side == Side::Server)
             .and_then(|end| self.connections.get(&end.connection))
             .is_some_and(|server| {
-                let missed = server.told.as_ref().map_or(0, |told| told.missed());
-                server.exchanges > 0 && missed == 0 && server.reads()
+                let is_enough = server.told.as_ref().is_none_or(|told| told.is_enough());
+                server.exchanges > 0 && is_enough && server.reads()
             })
     }
 }

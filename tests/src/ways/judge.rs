@@ -1,7 +1,7 @@
 //! The verdict on a way: was it captured, was its loss counted, or is it unknown what became of it?
 //!
-//! The server goes the way, so `captured` asks for rows that the server's end gave: those of the client's end, which reads and writes
-//! plainly, say only that the node was not blind.
+//! The server goes the way, so `captured` asks for rows as the server's end saw them: what the client's end saw, which reads and writes
+//! plainly, says only that the node was not blind.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -22,7 +22,7 @@ pub struct Row {
     pub request_bytes: u64,
     /// On the wire.
     pub response_bytes: u64,
-    /// Whether the server's end saw it.
+    /// Whether it is as the server's end saw it.
     pub at_server: bool,
     /// Server's address.
     pub server: String,
@@ -43,7 +43,7 @@ impl Row {
             status: number("status"),
             request_bytes: number("request_bytes"),
             response_bytes: number("response_bytes"),
-            at_server: call["side"] == "server",
+            at_server: call["read_at"] == "server",
             server: text("server"),
             flags: flags.filter_map(Value::as_str).map(str::to_owned).collect(),
         }

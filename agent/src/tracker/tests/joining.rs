@@ -251,7 +251,7 @@ fn of_equal_requests_the_client_tells_the_one_that_the_server_did_not_hear() {
 
 #[test]
 fn more_than_can_wait_is_told_at_once() {
-    use crate::tracker::joint::WAITING_MAX;
+    use crate::tracker::waiting::WAITING_MAX;
     let calls = WAITING_MAX + 10;
     let mut desk = Desk::with(2 * calls, FilterPolicy::default());
     let mut told = 0;

@@ -9,6 +9,7 @@ mod limits;
 mod lives;
 mod lowering;
 mod memory;
+mod mending;
 mod orders;
 mod rests;
 mod silence;
