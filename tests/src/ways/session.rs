@@ -25,6 +25,9 @@ const LOOKS_MAX: u32 = 8;
 /// How long the row of a mark may take before another is made.
 const MARK_WAIT: Duration = Duration::from_millis(500);
 
+/// Begins the targets of marks.
+const MARKS: &str = "/mark/";
+
 /// What holds a burst of other traffic of the machine.
 const RING_BYTES: u32 = 64 << 20;
 /// Counter of what found no room in it.
@@ -157,7 +160,10 @@ impl Session {
             .filter(|(bytes, _)| *bytes > 0)
             .map(|(bytes, name)| (name, bytes))
             .collect();
-        let mut cell = judge(way, &self.rows.lock().unwrap(), &growth);
+        // A mark may have got the port that the way's server had.
+        let mut rows = self.rows.lock().unwrap().clone();
+        rows.retain(|row| !row.target.starts_with(MARKS));
+        let mut cell = judge(way, &rows, &growth);
         cell.meanings = meanings(&status);
         cell.meanings.retain(|name, _| cell.growth.contains_key(name));
         cell
@@ -189,7 +195,7 @@ impl Session {
     /// A plain exchange of this process; whether its row came in time.
     fn mark(&mut self, wait: Duration) -> bool {
         self.marks += 1;
-        let path = format!("/mark/{}-{}", std::process::id(), self.marks);
+        let path = format!("{MARKS}{}-{}", std::process::id(), self.marks);
         exchange(&path).unwrap_or_else(|error| panic!("cannot talk to itself: {error}"));
         let shown = || self.rows.lock().unwrap().iter().any(|row| row.target == path);
         found_within(wait, || shown().then_some(())).is_some()
