@@ -2,7 +2,8 @@
 //!
 //! The kernel numbers the inodes of sockets, and of much else, from one sequence, of which each CPU takes a batch at a time
 //! (`get_next_ino` in fs/inode.c). So a number tells its age: one of a batch that was taken later is younger, and within a batch the
-//! higher one. User space notes the number that each CPU had reached, and the last batch that anyone had taken.
+//! higher one. User space notes the number that each CPU had reached, and the last batch that anyone had taken. Without a last batch in the
+//! map every socket counts as old: programs and user space remove it when sockets lose what was known of them, and user space notes anew.
 
 /// Numbers of a batch: those from 1 on, then those from 1025 on, and so forth.
 pub const BATCH: u32 = 1024;

@@ -32,7 +32,7 @@ pub enum Counter {
     Lowered,
     /// Moved by the agent itself.
     Own,
-    /// Socket state could not be allocated.
+    /// Socket state could not be allocated, or the socket was closed meanwhile.
     NoState,
     /// Close records that found the ring buffer full, and those that say where a connection stands.
     CloseLost,
@@ -54,11 +54,15 @@ pub enum Counter {
     KernelTls,
     /// Runs that the kernel left out of one program, and another did instead.
     TakenOver,
+    /// Moved while there was no room for the connection's state, where that is kept by the socket's address.
+    StatesFull,
+    /// Calls of more messages than are added up: of the others nobody knows how long they were.
+    TooManyMessages,
 }
 
 impl Counter {
     /// All, in the order of their numbers.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 27] = [
         Self::Captured,
         Self::RingFull,
         Self::Fault,
@@ -84,6 +88,8 @@ impl Counter {
         Self::Rested,
         Self::KernelTls,
         Self::TakenOver,
+        Self::StatesFull,
+        Self::TooManyMessages,
     ];
 
     /// Entries of the counter map: events at `2 * n`, bytes at `2 * n + 1`.
@@ -124,6 +130,8 @@ impl Counter {
             Self::Rested => "rested",
             Self::KernelTls => "kernel_tls",
             Self::TakenOver => "taken_over",
+            Self::StatesFull => "states_full",
+            Self::TooManyMessages => "too_many_messages",
         }
     }
 
@@ -166,7 +174,9 @@ impl Counter {
             Self::Filtered => "left out by a filter, or read at the other end, which is on this node too",
             Self::Lowered => "left out because the process would lose more time than harm.* allows",
             Self::Own => "the agent's own",
-            Self::NoState => "socket state not allocated: the kernel is out of memory",
+            Self::NoState => {
+                "socket state not allocated: the kernel is out of memory, or the socket was closed meanwhile"
+            }
             Self::CloseLost => "ends of connections not reported: ring buffer full",
             Self::ProcessLost => "process starts or exits not reported: ring buffer full",
             Self::LostRequestsIn => "requests among the lost records, at the server's end",
@@ -175,13 +185,21 @@ impl Counter {
             Self::Unseen => {
                 "connections used in ways only that this provider does not see (io_uring, 32-bit calls, UNIX sockets with kprobe): any protocol"
             }
-            Self::ThreadsFull => "calls in progress beyond the number of threads that are remembered",
+            Self::ThreadsFull => {
+                "calls in progress beyond the number of threads that are remembered: raise capture.threads_max"
+            }
             Self::Rested => {
                 "exchanges like many before them, left out on purpose: one that is captured stands for them"
             }
             Self::KernelTls => "connections that the kernel itself encrypts (kTLS): any protocol",
             Self::TakenOver => {
                 "runs that the kernel left out of one program and its spare did instead: nothing is missing"
+            }
+            Self::StatesFull => {
+                "no room for the state of a connection (UNIX; TCP with kprobe and at system calls), any protocol: raise capture.states_max"
+            }
+            Self::TooManyMessages => {
+                "calls that received more messages than are added up: how many bytes those were is not known"
             }
         }
     }

@@ -10,17 +10,24 @@ mod births;
 mod control;
 mod counter;
 mod function;
+mod limits;
 mod record;
 mod sniff;
+mod state;
 
 pub use account::{ACCOUNTS_MAX, ALLOWANCES_MAX, Account, Allowance, CHARGE_EVERY, Level, ProcessKey};
 pub use births::{BATCH, BIRTHS_MAX, LAST_BATCH, batch_of, is_born_since};
 pub use control::{CONTROL_SLOTS, ControlSlot, FilterAction, Mode, REST_EVERY_MAX, Settings, control_slot};
 pub use counter::Counter;
 pub use function::{PREEMPT_DISABLE, PREEMPT_ENABLE};
+pub use limits::{
+    MESSAGES_MAX, MESSAGES_MAX_UNROLLED, PIECES_MAX, PIECES_MAX_UNROLLED, STEPS_BACK_MAX,
+    STEPS_BACK_MAX_UNROLLED, THREADS_MAX,
+};
 pub use record::{
     CHUNK_BYTES_MAX, CHUNK_CLASSES, ChunkHeader, CloseRecord, Direction, EXEC_ARGS_BYTES, EXEC_FILE_BYTES,
     ExecRecord, ExitRecord, Kind, OpenRecord, Owner, Role, Tuple, UNIX_ADDRESS, UNIX_CONNECTION,
     UNIX_NAME_ROOM, UnixOpenRecord, chunk_flags, close_flags, open_flags,
 };
 pub use sniff::{SNIFF_BYTES, Sniff, sniff};
+pub use state::{STATE_BYTES, STATES_MAX, StateHead};

@@ -2,10 +2,12 @@
 
 use core::ffi::c_void;
 
-use agent_common::{Direction, Role};
+use core::mem::offset_of;
+
+use agent_common::{Counter, Direction, Role, STATE_BYTES, StateHead};
 use aya_ebpf::{
     bindings::BPF_SK_STORAGE_GET_F_CREATE,
-    helpers::generated::{bpf_get_socket_cookie, bpf_ktime_get_ns, bpf_sk_storage_get},
+    helpers::generated::{bpf_get_socket_cookie, bpf_jiffies64, bpf_ktime_get_ns, bpf_sk_storage_get},
 };
 
 use crate::{
@@ -55,6 +57,12 @@ pub const WHOLE_TURN: u32 = u32::MAX;
 #[derive(Clone, Copy)]
 #[repr(C)]
 pub struct Connection {
+    /// The socket's cookie; of a UNIX connection a number of our own.
+    pub cookie: u64,
+    /// When it was last used, where the state is kept by address: the low half of the kernel's ticks.
+    pub used: u32,
+    /// Of a UNIX connection: the number of the socket's inode, which no other socket has; else 0.
+    pub inode: u32,
     /// [`mode`].
     pub mode: u8,
     /// [`Role`].
@@ -81,8 +89,6 @@ pub struct Connection {
     pub weight: u8,
     /// Bytes captured of each turn, [`WHOLE_TURN`] for all; 0: as in the settings.
     pub turn_bytes_max: u32,
-    /// The socket's cookie.
-    pub cookie: u64,
     /// Bytes of records that found the ring buffer full, received and sent.
     pub lost: [u32; 2],
     /// `Allowance::generation` that was last looked at; 0: none was in force.
@@ -102,22 +108,30 @@ pub struct Connection {
     /// Directions of which `seen` is known, as bits.
     pub seen_ways: u8,
     pub reserved: u8,
-    /// Of a UNIX connection: the number of the socket's inode, which no other socket has; else 0.
-    pub inode: u32,
+    /// The thread that was last seen to send `message`.
+    pub sender: u32,
     /// Of a UNIX connection: bytes received and sent. Two threads that move bytes the same way at once may lose some of the sum.
     pub moved: [u64; 2],
     /// Sequence number after the last byte of which a program was told, received and sent.
     pub seen: [u32; 2],
-    /// `struct msghdr` that a thread was last seen to send, and which thread; 0 where nothing needs to know.
+    /// `struct msghdr` that a thread was last seen to send; 0 where nothing needs to know.
     pub message: u64,
-    pub sender: u32,
-    pub reserved2: u32,
 }
+
+const _: () = {
+    assert!(size_of::<Connection>() == STATE_BYTES);
+    assert!(offset_of!(Connection, cookie) == offset_of!(StateHead, cookie));
+    assert!(offset_of!(Connection, used) == offset_of!(StateHead, used));
+    assert!(offset_of!(Connection, inode) == offset_of!(StateHead, inode));
+};
 
 impl Connection {
     /// State of a connection not seen before.
     pub const fn new(cookie: u64, role: Role, flags: u8) -> Self {
         Self {
+            cookie,
+            used: 0,
+            inode: 0,
             mode: mode::UNDECIDED,
             role: role as u8,
             flags,
@@ -131,7 +145,6 @@ impl Connection {
             until_charged: 0,
             weight: 0,
             turn_bytes_max: 0,
-            cookie,
             lost: [0; 2],
             allowance: 0,
             rested: 0,
@@ -142,13 +155,25 @@ impl Connection {
             passed: 0,
             seen_ways: 0,
             reserved: 0,
-            inode: 0,
+            sender: 0,
             moved: [0; 2],
             seen: [0; 2],
             message: 0,
-            sender: 0,
-            reserved2: 0,
         }
+    }
+
+    /// The state begins.
+    #[inline(always)]
+    pub fn begin(&mut self) {
+        self.until_charged = account::first_charge();
+        self.touch();
+    }
+
+    /// Notes that it is used.
+    #[inline(always)]
+    pub fn touch(&mut self) {
+        // SAFETY: a helper without arguments.
+        self.used = unsafe { bpf_jiffies64() } as u32;
     }
 
     /// A program is told of the bytes before `end`.
@@ -194,10 +219,26 @@ fn storage(socket: u64, initial: *mut Connection, flags: u64) -> *mut Connection
     }
 }
 
+/// Whether the state of a connection is kept in its socket; otherwise by the socket's address.
+#[inline(always)]
+pub fn is_in_socket<const TRUSTED: bool>() -> bool {
+    TRUSTED && SOCKET_STORAGE.load() != 0
+}
+
+/// What is counted when a connection that is not of the UNIX domain cannot have a state.
+#[inline(always)]
+pub fn without_state<const TRUSTED: bool>() -> Counter {
+    if is_in_socket::<TRUSTED>() {
+        Counter::NoState
+    } else {
+        Counter::StatesFull
+    }
+}
+
 /// State of the connection, if it has any.
 #[inline(always)]
 pub fn find<const TRUSTED: bool>(socket: Socket<TRUSTED>) -> Option<*mut Connection> {
-    if TRUSTED && SOCKET_STORAGE.load() != 0 {
+    if is_in_socket::<TRUSTED>() {
         let found = storage(socket.0, core::ptr::null_mut(), 0);
         if found.is_null() { None } else { Some(found) }
     } else {
@@ -205,7 +246,7 @@ pub fn find<const TRUSTED: bool>(socket: Socket<TRUSTED>) -> Option<*mut Connect
     }
 }
 
-/// Gives a connection older than the agent a state. `None` when the kernel has no memory for it.
+/// Gives a connection older than the agent a state. `None` when there is no room for it.
 ///
 /// A function of its own: what it needs of the stack is free again when it is over.
 #[inline(never)]
@@ -214,14 +255,14 @@ pub fn begin<const TRUSTED: bool>(socket: Socket<TRUSTED>) -> Option<*mut Connec
     create(socket, &mut state)
 }
 
-/// Gives the connection a state. `None` when the kernel has no memory for it.
+/// Gives the connection a state. `None` when there is no room for it.
 #[inline(always)]
 pub fn create<const TRUSTED: bool>(
     socket: Socket<TRUSTED>,
     state: &mut Connection,
 ) -> Option<*mut Connection> {
-    state.until_charged = account::first_charge();
-    if TRUSTED && SOCKET_STORAGE.load() != 0 {
+    state.begin();
+    if is_in_socket::<TRUSTED>() {
         let created = storage(socket.0, &raw mut *state, u64::from(BPF_SK_STORAGE_GET_F_CREATE));
         if created.is_null() { None } else { Some(created) }
     } else {
@@ -252,6 +293,6 @@ pub fn cookie<const TRUSTED: bool>(socket: Socket<TRUSTED>) -> u64 {
         return cookie;
     }
     // SAFETY: a helper without arguments.
-    let time = unsafe { bpf_ktime_get_ns() } >> NAME_TIME_SHIFT & (1 << NAME_TIME_BITS) - 1;
+    let time = (unsafe { bpf_ktime_get_ns() } >> NAME_TIME_SHIFT) & ((1 << NAME_TIME_BITS) - 1);
     1 << 63 | socket.number() >> NAME_ADDRESS_SHIFT << NAME_TIME_BITS | time
 }

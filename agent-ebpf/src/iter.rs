@@ -5,7 +5,7 @@
 
 use core::ffi::c_void;
 
-use agent_common::Counter;
+use agent_common::{Counter, STEPS_BACK_MAX, STEPS_BACK_MAX_UNROLLED};
 use aya_ebpf::helpers::{bpf_probe_read_kernel, generated::bpf_loop};
 
 use crate::{
@@ -17,10 +17,6 @@ use crate::{
     walk::length_of,
 };
 
-/// Most iovecs of one call (`UIO_MAXIOV`).
-const PARTS_MAX: u32 = 1024;
-/// Most that are stepped over backwards where `bpf_loop` does not exist and the verifier walks each turn.
-const PARTS_MAX_UNROLLED: u32 = 64;
 /// Words read of a message's iterator; all fields lie in them.
 const WORDS: usize = 8;
 
@@ -87,7 +83,7 @@ pub fn behind(message: u64, bytes: u32) -> Place {
         Place::Vector {
             vector: back.vector,
             // As many as it takes: the bytes are known to be there.
-            length: u64::from(PARTS_MAX),
+            length: u64::from(STEPS_BACK_MAX),
             skip: length_of(back.offset) - length_of(back.left),
             array: Array::Kernel,
         }
@@ -164,9 +160,16 @@ fn step_back(back: &mut Back) {
     let pointer: *mut Back = back;
     if HAS_LOOP.load() != 0 {
         // SAFETY: the callback matches the helper's contract and gets the stack value passed here.
-        unsafe { bpf_loop(PARTS_MAX, one_back as *const () as *mut c_void, pointer.cast(), 0) };
+        unsafe {
+            bpf_loop(
+                STEPS_BACK_MAX,
+                one_back as *const () as *mut c_void,
+                pointer.cast(),
+                0,
+            )
+        };
     } else {
-        for i in 0..PARTS_MAX_UNROLLED {
+        for i in 0..STEPS_BACK_MAX_UNROLLED {
             // SAFETY: as above.
             if unsafe { one_back(i, pointer.cast()) } != 0 {
                 break;

@@ -7,12 +7,11 @@ use agent_common::{Counter, Direction, Role, Tuple};
 use aya_ebpf::{macros::btf_tracepoint, programs::BtfTracePointContext};
 
 use crate::{
-    account,
     connection::{self, Connection, flags, mode},
     count::count,
     emit::{self, Totals},
     filter,
-    kernel::{OFF_TCP_COPIED_SEQ, OFF_TCP_WRITE_SEQ, SOCKET_STORAGE, Socket, direct},
+    kernel::{OFF_TCP_COPIED_SEQ, OFF_TCP_WRITE_SEQ, Socket, direct},
     maps::{CONNECTIONS_BY_ADDRESS, OWN_PEERS},
     owner, preempt,
     run::Run,
@@ -69,10 +68,14 @@ fn changed(ctx: &BtfTracePointContext, run: Run) -> i32 {
     0
 }
 
+/// A spare that finds no room would count again what was counted.
 #[inline(always)]
-fn remember(socket: Socket<true>, mut state: Connection) {
-    if connection::create(socket, &mut state).is_none() {
-        count(Counter::NoState, 0);
+fn remember(socket: Socket<true>, mut state: Connection, run: Run) {
+    let is_kept = connection::create(socket, &mut state).is_some();
+    match (run, is_kept) {
+        (Run::First, false) => count(connection::without_state::<true>(), 0),
+        (Run::Spare, true) => count(Counter::TakenOver, 0),
+        _ => {}
     }
 }
 
@@ -81,7 +84,7 @@ fn remember(socket: Socket<true>, mut state: Connection) {
 fn own(socket: Socket<true>) {
     let mut state = Connection::new(connection::cookie(socket), Role::Client, flags::FRESH);
     state.mode = mode::OWN;
-    remember(socket, state);
+    remember(socket, state, Run::First);
 }
 
 #[inline(always)]
@@ -107,7 +110,7 @@ fn established(socket: Socket<true>, role: Role, run: Run) {
         if known.flags & flags::CLOSED != 0 {
             // The socket connects once more.
             *known = fresh(socket, role, base);
-            known.until_charged = account::first_charge();
+            known.begin();
             return;
         }
         if known.flags & flags::FRESH != 0 && known.base[0] == base[0] && known.base[1] == base[1] {
@@ -115,10 +118,7 @@ fn established(socket: Socket<true>, role: Role, run: Run) {
             return;
         }
     }
-    if run == Run::Spare {
-        count(Counter::TakenOver, 0);
-    }
-    remember(socket, fresh(socket, role, base));
+    remember(socket, fresh(socket, role, base), run);
 }
 
 /// State of a connection whose first sequence numbers, received and sent, are these.
@@ -178,7 +178,7 @@ fn closed(socket: Socket<true>, old: i32, run: Run) {
             unseen(socket, state, &totals);
         }
     }
-    if SOCKET_STORAGE.load() == 0 {
+    if !connection::is_in_socket::<true>() {
         let _ = CONNECTIONS_BY_ADDRESS.remove(socket.0);
     }
 }

@@ -2,7 +2,7 @@
 
 use agent_common::{
     ACCOUNTS_MAX, ALLOWANCES_MAX, Account, Allowance, BIRTHS_MAX, CONTROL_SLOTS, ControlSlot, Counter,
-    ProcessKey, Settings, Tuple,
+    ProcessKey, STATES_MAX, Settings, THREADS_MAX, Tuple,
 };
 use aya_ebpf::{
     btf_maps::SkStorage,
@@ -12,9 +12,6 @@ use aya_ebpf::{
 
 use crate::{arch::Syscall, connection::Connection, provider::Message, walk::Cursor};
 
-/// Threads whose calls in progress are remembered.
-pub const THREADS_MAX: u32 = 16_384;
-
 /// Records to the agent. Size set by the loader.
 #[map]
 pub static EVENTS: RingBuf = RingBuf::with_byte_size(16 << 20, 0);
@@ -23,9 +20,10 @@ pub static EVENTS: RingBuf = RingBuf::with_byte_size(16 << 20, 0);
 #[btf_map]
 pub static CONNECTIONS: SkStorage<Connection> = SkStorage::new();
 
-/// State of each UNIX connection by socket address; of the others too where the provider has no trusted socket pointer.
+/// State of each UNIX connection by socket address; of the others too where the provider has no trusted socket pointer. What finds no
+/// room is counted; user space makes room, see `agent_common::state`. Size set by the loader.
 #[map]
-pub static CONNECTIONS_BY_ADDRESS: LruHashMap<u64, Connection> = LruHashMap::with_max_entries(65_536, 0);
+pub static CONNECTIONS_BY_ADDRESS: HashMap<u64, Connection> = HashMap::with_max_entries(STATES_MAX, 0);
 
 /// Batch of inode numbers → the number that was reached when the programs were attached; and the last batch. See `agent_common`.
 #[map]
@@ -39,7 +37,8 @@ pub static CONTROL: Array<ControlSlot> = Array::with_max_entries(CONTROL_SLOTS, 
 #[map]
 pub static WALKS: HashMap<u64, Cursor> = HashMap::with_max_entries(1_024, 0);
 
-/// System calls in progress, by thread; where the saved registers of a thread cannot be read at its return.
+/// System calls in progress, by thread; where the saved registers of a thread cannot be read at its return. Size set by the loader, as
+/// that of the next two.
 #[map]
 pub static CALLS: HashMap<u64, Syscall> = HashMap::with_max_entries(THREADS_MAX, 0);
 

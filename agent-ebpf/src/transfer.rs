@@ -66,6 +66,9 @@ pub fn transfer<const TRUSTED: bool>(
     };
     // SAFETY: a live map value; see `Connection` on concurrent changes.
     let connection = unsafe { &mut *connection };
+    if !connection::is_in_socket::<TRUSTED>() || connection.inode != 0 {
+        connection.touch();
+    }
     let begun = account::begin(connection);
     known(ctx, transfer, connection, place);
     account::end(begun, bytes);
@@ -81,15 +84,15 @@ fn other<const TRUSTED: bool>(
     direction: Direction,
     bytes: u64,
 ) -> Option<*mut Connection> {
-    let found = if socket.is_unix_stream() {
-        unix::moved(socket.number(), direction, bytes)
-    } else if socket.is_tcp() {
-        connection::begin(socket)
-    } else {
+    if socket.is_unix_stream() {
+        return unix::moved(socket.number(), direction, bytes);
+    }
+    if !socket.is_tcp() {
         return None;
-    };
+    }
+    let found = connection::begin(socket);
     if found.is_none() {
-        count(Counter::NoState, bytes);
+        count(connection::without_state::<TRUSTED>(), bytes);
     }
     found
 }

@@ -5,19 +5,20 @@
 //! ([`pair`]), and both by the name that the server was bound to.
 //!
 //! No tracepoint tells of their begin. But a socket that was born since the programs were attached has moved nothing that they did not
-//! see, so its first transfer begins the stream; that of an older one may be in the middle of it. Which end it is shows in who has a
-//! name. The state is kept by the socket's address in every kernel, so that of the other end can be found, and that of a socket whose
-//! address another one has now: it is over. Functions with C linkage are global, as those of `turn`.
+//! see, so its first transfer begins the stream; that of an older one may be in the middle of it. The same is true of sockets that found
+//! no room for a state, or lost it to others: so where there is no room, every socket there is counts as old from then on (`agent_common::births`).
+//! Which end it is shows in who has a name. The state is kept by the socket's address in every kernel, so that of the other end can be
+//! found, and that of a socket whose address another one has now: it is over. Functions with C linkage are global, as those of `turn`.
 
 use agent_common::{
-    Direction, Kind, LAST_BATCH, Role, UNIX_ADDRESS, UNIX_CONNECTION, UNIX_NAME_ROOM, UnixOpenRecord,
-    batch_of, close_flags, is_born_since,
+    Counter, Direction, Kind, LAST_BATCH, Role, UNIX_ADDRESS, UNIX_CONNECTION, UNIX_NAME_ROOM,
+    UnixOpenRecord, batch_of, close_flags, is_born_since,
 };
-use aya_ebpf::helpers::generated::bpf_probe_read_kernel;
+use aya_ebpf::helpers::generated::{bpf_ktime_get_ns, bpf_probe_read_kernel};
 
 use crate::{
-    account,
     connection::{Connection, flags},
+    count::count,
     emit::{self, NO_WAKEUP, Totals},
     filter::{self, Verdict},
     kernel::{
@@ -66,14 +67,16 @@ fn peer_pid(socket: u64) -> u32 {
 }
 
 /// State of the connection of a stream socket that bytes went over, which are added to it whatever becomes of them: nothing else says
-/// where the stream is. `None` when the kernel has no memory for it.
+/// where the stream is. `None`, counted, when there is no room for it, or when the socket is closed meanwhile.
 #[inline(always)]
 pub fn moved(socket: u64, direction: Direction, bytes: u64) -> Option<*mut Connection> {
     let inode = inode(socket);
     let found = match CONNECTIONS_BY_ADDRESS.get_ptr_mut(socket) {
         // SAFETY: a live map value.
         Some(found) if unsafe { (*found).inode } == inode => found,
-        _ if unix_begin(socket, u64::from(inode)) != 0 => CONNECTIONS_BY_ADDRESS.get_ptr_mut(socket)?,
+        _ if unix_begin(socket, u64::from(inode), bytes) != 0 => {
+            CONNECTIONS_BY_ADDRESS.get_ptr_mut(socket)?
+        }
         _ => return None,
     };
     // SAFETY: a live map value; see `Connection` on concurrent changes.
@@ -96,13 +99,31 @@ pub fn end(connection: &Connection, direction: Direction) -> u32 {
     }
 }
 
-/// Gives a socket a state. 0 when that cannot be done.
+/// Bits of the time at which a state began, of about a microsecond each, in the names of connections joined late: after the inode's, and
+/// before [`UNIX_CONNECTION`].
+const NAME_TIME_BITS: u32 = 30;
+const NAME_TIME_SHIFT: u32 = 10;
+
+/// What names a connection to user space. One that is joined late may have been known before, when its stream had other places.
+#[inline(always)]
+fn name(inode: u32, fresh: bool) -> u64 {
+    let name = UNIX_CONNECTION | u64::from(inode);
+    if fresh {
+        return name;
+    }
+    // SAFETY: a helper without arguments.
+    let time = (unsafe { bpf_ktime_get_ns() } >> NAME_TIME_SHIFT) & ((1 << NAME_TIME_BITS) - 1);
+    name | time << u32::BITS
+}
+
+/// Gives a socket a state, which moved so many bytes. 0 when that cannot be done, which is counted.
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn unix_begin(socket: u64, inode: u64) -> u32 {
+extern "C" fn unix_begin(socket: u64, inode: u64, bytes: u64) -> u32 {
     let inode = inode as u32;
     if inode == 0 {
         // Closed while the call was on its way.
+        count(Counter::NoState, bytes);
         return 0;
     }
     // Of earlier sockets at these addresses.
@@ -111,12 +132,18 @@ extern "C" fn unix_begin(socket: u64, inode: u64) -> u32 {
     if peer != 0 && !is_dead(peer) {
         unix_over(peer, self::inode(peer).into());
     }
-    let fresh = if is_new(inode) { flags::FRESH } else { 0 };
-    let id = UNIX_CONNECTION | u64::from(inode);
-    let mut state = Connection::new(id, role(socket, peer), fresh);
+    let fresh = is_new(inode);
+    let flags = if fresh { flags::FRESH } else { 0 };
+    let mut state = Connection::new(name(inode, fresh), role(socket, peer), flags);
     state.inode = inode;
-    state.until_charged = account::first_charge();
-    u32::from(CONNECTIONS_BY_ADDRESS.insert(socket, state, 0).is_ok())
+    state.begin();
+    if CONNECTIONS_BY_ADDRESS.insert(socket, state, 0).is_ok() {
+        return 1;
+    }
+    // First counted, then forgotten: user space, which notes the births anew, looks in the other order.
+    count(Counter::StatesFull, bytes);
+    let _ = BIRTHS.remove(LAST_BATCH);
+    0
 }
 
 /// Whether a socket was born since the programs were attached.

@@ -2,7 +2,7 @@
 
 use core::ffi::c_void;
 
-use agent_common::{CHUNK_BYTES_MAX, Counter, Direction, chunk_flags};
+use agent_common::{CHUNK_BYTES_MAX, Counter, Direction, PIECES_MAX, PIECES_MAX_UNROLLED, chunk_flags};
 use aya_ebpf::helpers::{bpf_get_current_pid_tgid, generated::bpf_loop};
 
 use crate::{
@@ -14,11 +14,6 @@ use crate::{
     place::{Array, PART, Place},
 };
 
-/// Most pieces (parts of a scattered buffer, or `CHUNK_BYTES_MAX` of one) read of one transfer. Node sends a chunked response of
-/// three chunks in eleven parts, gRPC's core each frame of many streams in two or three, up to 260.
-const PIECES_MAX: u32 = 264;
-/// The same where `bpf_loop` does not exist and the verifier walks each turn.
-const PIECES_MAX_UNROLLED: u32 = 128;
 /// Bits of a length, more than any transfer has.
 pub const LENGTH_BITS: u64 = (1 << 31) - 1;
 

@@ -89,10 +89,10 @@ impl Capture {
         let mut probe = Probe::new().context("connecting to itself, to measure what hooks cost")?;
         let without_ns = probe.transfer_ns().context("measuring what hooks cost")?;
         let loaded = loader::load(&loader::Options {
-            provider: config.capture.provider,
-            ring_bytes: config.capture.ring_bytes,
-            settings,
+            states_max: config.capture.states_max,
+            threads_max: config.capture.threads_max,
             diagnostics: config.capture.diagnostics,
+            ..loader::Options::new(config.capture.provider, config.capture.ring_bytes, settings)
         })
         .context("cannot capture")?;
         let hook_ns = hook_ns(
@@ -234,8 +234,22 @@ impl Capture {
         tracker.tick(now_ns, &mut |call| sink.take(&call));
         self.tracker.check_excluded(now_ns, &self.attribution);
         self.give_orders();
+        self.make_room(now_ns);
         self.loaded.flush_diagnostics();
         records
+    }
+
+    /// Before the programs have no room for the states of connections.
+    fn make_room(&mut self, now_ns: u64) {
+        match self.loaded.states.make_room(now_ns, &self.loaded.counters) {
+            Ok(forgotten) => {
+                let (tracker, mut sink) = self.split();
+                for connection in forgotten {
+                    tracker.forget(connection, now_ns, &mut |call| sink.take(&call));
+                }
+            }
+            Err(error) => tracing::warn!(%error, "no room can be made for the states of connections"),
+        }
     }
 
     fn look_at_harm(&mut self) {
@@ -421,6 +435,7 @@ impl Capture {
             }
         }
         rows.runs_left_out(self.loaded.runs_left_out());
+        rows.states_evicted(self.loaded.states.evicted());
         rows.stage("tracker", self.tracker.counters().explained());
         rows.stage("protocol", self.tracker.protocol_counters().explained());
         rows.stage("attribution", self.attribution.counters().explained());

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use agent_common::{STATES_MAX, THREADS_MAX};
 use figment::Figment;
 use figment::providers::{Env, Format, Toml};
 use serde::Deserialize;
@@ -95,6 +96,11 @@ pub struct Capture {
     pub provider: ProviderChoice,
     /// Size of the ring buffer between kernel and agent, bytes: a power of two, at least 4096.
     pub ring_bytes: u32,
+    /// Connections whose state the programs keep by their sockets' addresses, 64 to 1048576: those of the UNIX domain, and of TCP with
+    /// `kprobe` and at system calls. Those that were not used for longest make room.
+    pub states_max: u32,
+    /// Threads whose calls in progress are remembered, 1 to 1048576, with `kprobe` and `syscall-enter-exit`.
+    pub threads_max: u32,
     /// How often the ring buffer is emptied, milliseconds.
     pub drain_ms: u64,
     /// Bytes captured of what one end sends before the other answers, 1 to 65536; the rest of a body is measured, not read.
@@ -115,6 +121,8 @@ impl Default for Capture {
         Self {
             provider: ProviderChoice::Auto,
             ring_bytes: 16 << 20,
+            states_max: STATES_MAX,
+            threads_max: THREADS_MAX,
             drain_ms: 10,
             turn_bytes: 64 << 10,
             head_bytes: 8 << 10,
@@ -335,6 +343,24 @@ impl Config {
                 &capture.ring_bytes,
                 "must be a power of two from 4096 to 1073741824",
             );
+        }
+        for (key, count, least, remedy) in [
+            (
+                "capture.states_max",
+                capture.states_max,
+                64,
+                "must be 64 to 1048576",
+            ),
+            (
+                "capture.threads_max",
+                capture.threads_max,
+                1,
+                "must be 1 to 1048576",
+            ),
+        ] {
+            if !(least..=1 << 20).contains(&count) {
+                return value(key, &count, remedy);
+            }
         }
         if !(1..=1000).contains(&capture.drain_ms) {
             return value("capture.drain_ms", &capture.drain_ms, "must be 1 to 1000");

@@ -153,12 +153,7 @@ fn settings(epoch: u32) -> Settings {
 }
 
 fn watch(provider: ProviderChoice, port: u16) -> Watch {
-    let options = loader::Options {
-        provider,
-        ring_bytes: 1 << 20,
-        settings: settings(1),
-        diagnostics: false,
-    };
+    let options = loader::Options::new(provider, 1 << 20, settings(1));
     let loaded = loader::load(&options).unwrap_or_else(|error| panic!("{error}"));
     Watch {
         loaded,

@@ -81,12 +81,7 @@ impl Watch {
             include_only: 1,
             reserved: 0,
         };
-        let options = loader::Options {
-            provider,
-            ring_bytes,
-            settings,
-            diagnostics: false,
-        };
+        let options = loader::Options::new(provider, ring_bytes, settings);
         let mut loaded = loader::load(&options).unwrap_or_else(|error| panic!("{error}"));
         let limits = Limits {
             connections: 1000,

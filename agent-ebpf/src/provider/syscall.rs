@@ -1,19 +1,22 @@
 //! What the providers at system calls share: descriptor → file → socket, and what a call moved.
 
-use agent_common::Direction;
+use core::ffi::c_void;
+
+use agent_common::{Counter, Direction, MESSAGES_MAX, MESSAGES_MAX_UNROLLED};
 use aya_ebpf::{
     EbpfContext,
     helpers::{
         bpf_probe_read_user,
-        generated::{bpf_get_current_task, bpf_get_current_task_btf},
+        generated::{bpf_get_current_task, bpf_get_current_task_btf, bpf_loop},
     },
 };
 
 use super::flags::Received;
 use crate::{
     arch::Syscall,
+    count::count,
     kernel::{
-        OFF_FDT_FD, OFF_FILE_INODE, OFF_FILE_PRIVATE, OFF_FILES_FDT, OFF_INODE_MODE, OFF_SOCKET_SK,
+        HAS_LOOP, OFF_FDT_FD, OFF_FILE_INODE, OFF_FILE_PRIVATE, OFF_FILES_FDT, OFF_INODE_MODE, OFF_SOCKET_SK,
         OFF_TASK_FILES, Socket, TYPED_TASK, load, probed,
     },
     place::Place,
@@ -26,8 +29,6 @@ use crate::{
 const S_IFMT: u16 = 0o170_000;
 const S_IFSOCK: u16 = 0o140_000;
 
-/// Most messages of one call: the kernel takes no more (`UIO_MAXIOV`).
-const MESSAGES_MAX: u64 = 1024;
 /// `struct mmsghdr` (include/linux/socket.h): its size, and where the length of a message stands.
 const MMSGHDR_BYTES: u64 = 64;
 const MMSGHDR_LENGTH: u64 = 56;
@@ -170,14 +171,60 @@ extern "C" fn bytes_of_call(number: u64, second: u64, result: u64) -> u32 {
     if !Syscall::is_of_messages(number) {
         return result as u32;
     }
-    let mut sum = 0_u32;
-    for i in 0..MESSAGES_MAX {
-        if i >= result {
-            break;
+    let has_loop = HAS_LOOP.load() != 0;
+    let most = u64::from(if has_loop {
+        MESSAGES_MAX
+    } else {
+        MESSAGES_MAX_UNROLLED
+    });
+    let mut lengths = Lengths {
+        next: second + MMSGHDR_LENGTH,
+        sum: 0,
+    };
+    let pointer: *mut Lengths = &raw mut lengths;
+    let messages = if result > most { most } else { result };
+    if has_loop {
+        // SAFETY: the callback matches the helper's contract and gets the stack value passed here.
+        unsafe {
+            bpf_loop(
+                messages as u32,
+                add_length as *const () as *mut c_void,
+                pointer.cast(),
+                0,
+            )
+        };
+    } else {
+        for i in 0..MESSAGES_MAX_UNROLLED {
+            if u64::from(i) >= messages {
+                break;
+            }
+            // SAFETY: as above.
+            unsafe { add_length(i, pointer.cast()) };
         }
-        let length = second + i * MMSGHDR_BYTES + MMSGHDR_LENGTH;
-        // SAFETY: the helper checks the address.
-        sum = sum.wrapping_add(unsafe { bpf_probe_read_user(length as *const u32) }.unwrap_or(0));
     }
-    sum
+    if result > most {
+        count(Counter::TooManyMessages, 0);
+        // At least one each.
+        lengths.sum += result - most;
+    }
+    lengths.sum as u32
+}
+
+/// Lengths of messages that are added up.
+#[repr(C)]
+struct Lengths {
+    /// Where the next one stands.
+    next: u64,
+    sum: u64,
+}
+
+/// Adds one. Not 0 would end the loop.
+#[inline(never)]
+unsafe extern "C" fn add_length(_: u32, lengths: *mut c_void) -> i64 {
+    // SAFETY: `bytes_of_call` passes its own.
+    let lengths = unsafe { &mut *lengths.cast::<Lengths>() };
+    // SAFETY: the helper checks the address.
+    lengths.sum += u64::from(unsafe { bpf_probe_read_user(lengths.next as *const u32) }.unwrap_or(0));
+    lengths.next += MMSGHDR_BYTES;
+    0
 }

@@ -44,7 +44,8 @@ fn enter(ctx: &BtfTracePointContext, run: Run) -> i32 {
         // The first one was here: exits take away what entries have put there.
         return 0;
     }
-    if syscall::has_socket(&call) && CALLS.insert(thread, call, 0).is_err() {
+    // Spares find no room either, and would count the same call again.
+    if syscall::has_socket(&call) && CALLS.insert(thread, call, 0).is_err() && run == Run::First {
         count(Counter::ThreadsFull, 0);
     }
     0

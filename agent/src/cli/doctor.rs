@@ -177,19 +177,14 @@ fn try_providers() -> Vec<ProviderRow> {
     Provider::ALL
         .into_iter()
         .flat_map(|provider| {
-            let options = loader::Options {
-                provider: provider.into(),
-                ring_bytes: TRIAL_RING_BYTES,
-                // Nothing is captured in a trial.
-                settings: Settings {
-                    epoch: 0,
-                    turn_bytes_max: 1,
-                    include_only: 1,
-                    reserved: 0,
-                },
-                diagnostics: false,
+            // Nothing is captured in a trial.
+            let settings = Settings {
+                epoch: 0,
+                turn_bytes_max: 1,
+                include_only: 1,
+                reserved: 0,
             };
-            match loader::load(&options) {
+            match loader::load(&loader::Options::new(provider.into(), TRIAL_RING_BYTES, settings)) {
                 Ok(loaded) => provider_rows(&loaded.attempts),
                 Err(LoadError::NoProvider(attempts)) => provider_rows(&attempts),
                 Err(error) => {

@@ -63,6 +63,14 @@ fn errors_name_key_and_remedy() {
             "[capture.decay]\nreview_seconds = 0",
             ["capture.decay.review_seconds = 0", "1 to 86400"],
         ),
+        (
+            "[capture]\nstates_max = 63",
+            ["capture.states_max = 63", "64 to 1048576"],
+        ),
+        (
+            "[capture]\nthreads_max = 0",
+            ["capture.threads_max = 0", "1 to 1048576"],
+        ),
         ("[limits]\nconnections = 0", ["limits.connections", "at least 1"]),
         ("[harm]\ncpu_percent = -1", ["harm.cpu_percent = -1", "0 to 100"]),
         (

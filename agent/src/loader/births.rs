@@ -13,7 +13,7 @@ use nix::{
     unistd::Pid,
 };
 
-use super::maps::take;
+use super::maps::{is_missing, take};
 
 /// Why it is not known which sockets are older.
 #[derive(Debug, thiserror::Error)]
@@ -75,16 +75,37 @@ fn look() -> Result<(u32, Vec<u32>), BirthsError> {
         .unwrap_or(Err(BirthsError::NoBatches))
 }
 
-/// Notes for the programs, which are attached, which sockets are there. Until then all count as old.
-pub(super) fn note(ebpf: &mut Ebpf) -> Result<(), BirthsError> {
-    let mut births: HashMap<MapData, u32, u32> = HashMap::try_from(take(ebpf, "BIRTHS")?)?;
-    let (last, reached) = look()?;
-    for number in reached.iter().take(BIRTHS_MAX as usize) {
-        births.insert(batch_of(*number), number, 0)?;
+/// What the programs know of which sockets are older.
+pub(super) struct Births(HashMap<MapData, u32, u32>);
+
+impl Births {
+    /// Nothing is known yet.
+    pub(super) fn take(ebpf: &mut Ebpf) -> Result<Self, MapError> {
+        Ok(Self(HashMap::try_from(take(ebpf, "BIRTHS")?)?))
     }
-    // Last: with this the notes are complete.
-    births.insert(LAST_BATCH, last, 0)?;
-    Ok(())
+
+    /// Notes for the programs, which are attached, which sockets are there. Until that is done all count as old.
+    pub(super) fn note(&mut self) -> Result<(), BirthsError> {
+        self.forget()?;
+        for batch in self.0.keys().collect::<Result<Vec<_>, _>>()? {
+            self.0.remove(&batch)?;
+        }
+        let (last, reached) = look()?;
+        for number in reached.iter().take(BIRTHS_MAX as usize) {
+            self.0.insert(batch_of(*number), number, 0)?;
+        }
+        // Last: with this the notes are complete.
+        self.0.insert(LAST_BATCH, last, 0)?;
+        Ok(())
+    }
+
+    /// All sockets count as old from here on.
+    pub(super) fn forget(&mut self) -> Result<(), MapError> {
+        match self.0.remove(&LAST_BATCH) {
+            Err(error) if !is_missing(&error) => Err(error),
+            _ => Ok(()),
+        }
+    }
 }
 
 #[cfg(test)]

@@ -69,6 +69,12 @@ impl Features {
         self.socket_cookie
     }
 
+    /// The same without loops with a callback.
+    #[must_use]
+    pub(super) const fn without_loops(self) -> Self {
+        Self { loops: false, ..self }
+    }
+
     /// Whether there are loops with a callback.
     #[must_use]
     pub(super) const fn loops(self) -> bool {

@@ -11,6 +11,14 @@ pub(super) fn take(ebpf: &mut Ebpf, name: &str) -> Result<aya::maps::Map, MapErr
         .ok_or_else(|| MapError::InvalidName { name: name.into() })
 }
 
+/// Whether a map said that what was to be removed is not in it.
+pub(super) fn is_missing(error: &MapError) -> bool {
+    match error {
+        MapError::SyscallError(error) => error.io_error.kind() == std::io::ErrorKind::NotFound,
+        error => matches!(error, MapError::KeyNotFound),
+    }
+}
+
 /// Orders about single connections.
 pub struct Control(Array<MapData, [u64; 2]>);
 
@@ -97,10 +105,8 @@ impl Filters {
     /// The map update failed.
     pub fn admit_pid(&mut self, pid: u32) -> Result<(), MapError> {
         match self.pids.remove(&pid) {
-            Err(MapError::SyscallError(error)) if error.io_error.kind() == std::io::ErrorKind::NotFound => {
-                Ok(())
-            }
-            other => other,
+            Err(error) if !is_missing(&error) => Err(error),
+            _ => Ok(()),
         }
     }
 

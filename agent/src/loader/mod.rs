@@ -11,13 +11,15 @@ mod maps;
 mod object;
 mod offsets;
 mod provider;
+mod states;
 
 pub use accounts::Accounts;
-use agent_common::Settings;
+use agent_common::{STATES_MAX, Settings, THREADS_MAX};
 use aya::{Ebpf, EbpfLoader, VerifierLogLevel, maps::RingBuf, programs::Program};
 pub use btf::{Btf, BtfError, KERNEL_BTF};
 pub use maps::{Control, Counters, Filters};
 pub use provider::{Attempt, Provider, ProviderChoice};
+pub use states::{States, StatesError};
 
 use features::Features;
 use provider::Hook;
@@ -40,10 +42,32 @@ pub struct Options {
     pub provider: ProviderChoice,
     /// Size of the ring buffer, bytes: a power of two, at least a page.
     pub ring_bytes: u32,
+    /// Connections whose state is kept by their sockets' addresses.
+    pub states_max: u32,
+    /// Threads whose calls in progress are remembered.
+    pub threads_max: u32,
+    /// Programs walk as on kernels without `bpf_loop`, also where there is one.
+    pub unrolled: bool,
     /// First settings.
     pub settings: Settings,
     /// Diagnostics of the programs themselves, in the agent's log.
     pub diagnostics: bool,
+}
+
+impl Options {
+    /// With the usual limits.
+    #[must_use]
+    pub const fn new(provider: ProviderChoice, ring_bytes: u32, settings: Settings) -> Self {
+        Self {
+            provider,
+            ring_bytes,
+            states_max: STATES_MAX,
+            threads_max: THREADS_MAX,
+            unrolled: false,
+            settings,
+            diagnostics: false,
+        }
+    }
 }
 
 /// Why the programs could not be loaded.
@@ -122,6 +146,8 @@ pub struct Loaded {
     pub counters: Counters,
     /// What processes are charged, and what may be taken of them.
     pub accounts: Accounts,
+    /// States of connections by address.
+    pub states: States,
     /// Diagnostics of the programs, when asked for.
     logger: Option<aya_log::EbpfLogger<&'static dyn log::Log>>,
     /// Keeps programs and links alive.
@@ -191,7 +217,10 @@ fn attach(
         detail: "this kernel does not have it".into(),
     })?;
     let pid = std::process::id();
-    let features = Features::of(kernel);
+    let mut features = Features::of(kernel);
+    if options.unrolled {
+        features = features.without_loops();
+    }
     let spares = provider.spares(features, &hooks);
     let features_globals = features.globals(provider);
     let has_spares = ("HAS_SPARES", u32::from(!spares.is_empty()));
@@ -205,6 +234,10 @@ fn attach(
         .override_global("SELF_PID", &pid, true)
         .override_global("AYA_LOG_LEVEL", &log_level, false)
         .map_max_entries("EVENTS", options.ring_bytes)
+        .map_max_entries("CONNECTIONS_BY_ADDRESS", options.states_max)
+        .map_max_entries("CALLS", options.threads_max)
+        .map_max_entries("SENDS", options.threads_max)
+        .map_max_entries("RECEIVES", options.threads_max)
         .verifier_log_level(VerifierLogLevel::STATS);
     let adapted = object::adapted(OBJECT, features, provider).map_err(|detail| LoadError::Object {
         detail: detail.into(),
@@ -229,9 +262,8 @@ fn attach(
         let facts = attach_program(&mut ebpf, &types, *hook)?;
         programs.push(facts);
     }
-    if let Err(error) = births::note(&mut ebpf) {
-        tracing::warn!(%error, "UNIX connections are all taken for older than the agent");
-    }
+    // Of sockets that are born later the programs see all.
+    let states = States::take(&mut ebpf, options.states_max).map_err(object_error_map)?;
     let map = |ebpf: &mut Ebpf, name: &str| {
         ebpf.take_map(name).ok_or_else(|| LoadError::Object {
             detail: format!("the object has no map {name}"),
@@ -257,6 +289,7 @@ fn attach(
         filters,
         counters,
         accounts,
+        states,
         logger,
         ebpf: Some(ebpf),
     })

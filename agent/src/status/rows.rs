@@ -76,6 +76,20 @@ impl Rows {
         });
     }
 
+    /// States of connections that had to make room for others.
+    pub fn states_evicted(&mut self, events: u64) {
+        self.0.push(CounterRow {
+            stage: "kernel".to_owned(),
+            name: "states_evicted".to_owned(),
+            events,
+            bytes: 0,
+            meaning: "connections that were not used for longest and had to make room (UNIX; TCP with kprobe and at system calls): \
+                      one that is used again is joined late. Raise capture.states_max"
+                .to_owned(),
+            fate: Fate::LeftOut,
+        });
+    }
+
     /// What the pipeline cut off or folded.
     pub fn pipeline(&mut self, drops: impl IntoIterator<Item = PipelineDrop>) {
         self.0.extend(drops.into_iter().map(|drop| CounterRow {

@@ -43,6 +43,11 @@ impl Tracker {
         }
     }
 
+    /// The programs have no room for a connection any more: what comes of it has another name.
+    pub fn forget(&mut self, id: u64, now_ns: u64, out: &mut impl FnMut(Call)) {
+        self.give_up(id, now_ns, out);
+    }
+
     /// When parsers keep too much, as many begin anew as it takes: those that keep most, of equal ones those first of which nothing was
     /// heard for longest. What they had not finished comes out marked.
     pub(super) fn shed(&mut self, now_ns: u64, out: &mut impl FnMut(Call)) {
