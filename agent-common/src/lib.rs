@@ -9,7 +9,6 @@ mod account;
 mod births;
 mod control;
 mod counter;
-mod function;
 mod limits;
 mod record;
 mod sniff;
@@ -19,7 +18,6 @@ pub use account::{ACCOUNTS_MAX, ALLOWANCES_MAX, Account, Allowance, CHARGE_EVERY
 pub use births::{BATCH, BIRTHS_MAX, LAST_BATCH, batch_of, is_born_since};
 pub use control::{CONTROL_SLOTS, ControlSlot, FilterAction, Mode, REST_EVERY_MAX, Settings, control_slot};
 pub use counter::Counter;
-pub use function::{PREEMPT_DISABLE, PREEMPT_ENABLE};
 pub use limits::{
     MESSAGES_MAX, MESSAGES_MAX_UNROLLED, PIECES_MAX, PIECES_MAX_UNROLLED, STEPS_BACK_MAX,
     STEPS_BACK_MAX_UNROLLED, THREADS_MAX,

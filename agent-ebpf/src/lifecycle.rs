@@ -13,7 +13,7 @@ use crate::{
     filter,
     kernel::{OFF_TCP_COPIED_SEQ, OFF_TCP_WRITE_SEQ, Socket, direct},
     maps::{CONNECTIONS_BY_ADDRESS, OWN_PEERS},
-    owner, preempt,
+    owner,
     run::Run,
 };
 
@@ -30,20 +30,14 @@ const TCP_CLOSING: i32 = 11;
 /// `inet_sock_set_state(sk, oldstate, newstate)`.
 #[btf_tracepoint(function = "inet_sock_set_state")]
 pub fn inet_sock_set_state(ctx: BtfTracePointContext) -> i32 {
-    preempt::forbid();
-    let done = changed(&ctx, Run::First);
-    preempt::allow();
-    done
+    changed(&ctx, Run::First)
 }
 
 /// The same for what the kernel leaves out. States change in interrupts too, where even programs that cannot be preempted meet
 /// themselves.
 #[btf_tracepoint(function = "inet_sock_set_state")]
 pub fn inet_sock_set_state_spare(ctx: BtfTracePointContext) -> i32 {
-    preempt::forbid();
-    let done = changed(&ctx, Run::Spare);
-    preempt::allow();
-    done
+    changed(&ctx, Run::Spare)
 }
 
 #[inline(always)]

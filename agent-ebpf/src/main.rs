@@ -23,7 +23,6 @@ mod lifecycle;
 mod maps;
 mod owner;
 mod place;
-mod preempt;
 mod process;
 mod provider;
 mod rest;

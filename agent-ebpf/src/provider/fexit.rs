@@ -15,7 +15,6 @@ use crate::{
     iter,
     kernel::{OFF_SOCKET_SK, Socket, direct},
     place::Place,
-    preempt,
     run::Run,
     transfer::{Transfer, transfer},
     unix,
@@ -103,21 +102,6 @@ fn message(
     received: Received,
     run: Run,
 ) -> i32 {
-    preempt::forbid();
-    let done = whole(ctx, socket, direction, result, received, run);
-    preempt::allow();
-    done
-}
-
-#[inline(always)]
-fn whole(
-    ctx: &FExitContext,
-    socket: Socket<true>,
-    direction: Direction,
-    result: i32,
-    received: Received,
-    run: Run,
-) -> i32 {
     if result > 0 && received != Received::Elsewhere {
         let bytes = result as u32;
         let message = ctx.arg::<*const u8>(1) as u64;
@@ -171,14 +155,6 @@ pub fn fentry_unix_release(ctx: FEntryContext) -> i32 {
 /// Bytes that never are in the process's memory.
 #[inline(always)]
 fn pages(ctx: &FExitContext, socket: Socket<true>, direction: Direction, result: i64) -> i32 {
-    preempt::forbid();
-    let done = moved_pages(ctx, socket, direction, result);
-    preempt::allow();
-    done
-}
-
-#[inline(always)]
-fn moved_pages(ctx: &FExitContext, socket: Socket<true>, direction: Direction, result: i64) -> i32 {
     if result > 0 {
         transfer(
             ctx,

@@ -12,7 +12,6 @@ use crate::{
     arch, connection, iter,
     kernel::Socket,
     place::Place,
-    preempt,
     run::Run,
     transfer::{Transfer, transfer},
     unix,
@@ -56,14 +55,6 @@ pub fn sock_recv_length_spare_2(ctx: BtfTracePointContext) -> i32 {
 
 #[inline(always)]
 fn handle(ctx: &BtfTracePointContext, direction: Direction, received: Received, run: Run) -> i32 {
-    preempt::forbid();
-    let done = moved(ctx, direction, received, run);
-    preempt::allow();
-    done
-}
-
-#[inline(always)]
-fn moved(ctx: &BtfTracePointContext, direction: Direction, received: Received, run: Run) -> i32 {
     let bytes: i32 = ctx.arg(1);
     let socket = Socket::<true>(ctx.arg::<*const u8>(0) as u64);
     if run == Run::First && unix::is_end(direction, i64::from(bytes)) && socket.is_unix_stream() {
@@ -113,19 +104,13 @@ fn noted(socket: Socket<true>) -> Option<u64> {
 /// `tcp_sendmsg_locked(sk, msg, skb, size_goal)`: once for each buffer that the kernel fills.
 #[btf_tracepoint(function = "tcp_sendmsg_locked")]
 pub fn tcp_sendmsg_locked(ctx: BtfTracePointContext) -> i32 {
-    preempt::forbid();
-    let done = sending(&ctx);
-    preempt::allow();
-    done
+    sending(&ctx)
 }
 
 /// The same for what the kernel leaves out: that both may note the same does no harm.
 #[btf_tracepoint(function = "tcp_sendmsg_locked")]
 pub fn tcp_sendmsg_locked_spare(ctx: BtfTracePointContext) -> i32 {
-    preempt::forbid();
-    let done = sending(&ctx);
-    preempt::allow();
-    done
+    sending(&ctx)
 }
 
 #[inline(always)]

@@ -4,33 +4,24 @@ use agent_common::Counter;
 use aya_ebpf::{helpers::bpf_get_current_pid_tgid, macros::btf_tracepoint, programs::BtfTracePointContext};
 
 use super::syscall;
-use crate::{arch, count::count, maps::CALLS, preempt, run::Run};
+use crate::{arch, count::count, maps::CALLS, run::Run};
 
 /// `sys_enter(regs, id)`.
 #[btf_tracepoint(function = "sys_enter")]
 pub fn call_enter(ctx: BtfTracePointContext) -> i32 {
-    preempt::forbid();
-    let done = enter(&ctx, Run::First);
-    preempt::allow();
-    done
+    enter(&ctx, Run::First)
 }
 
 /// The same for what the kernel leaves out.
 #[btf_tracepoint(function = "sys_enter")]
 pub fn call_enter_spare(ctx: BtfTracePointContext) -> i32 {
-    preempt::forbid();
-    let done = enter(&ctx, Run::Spare);
-    preempt::allow();
-    done
+    enter(&ctx, Run::Spare)
 }
 
 /// And once more.
 #[btf_tracepoint(function = "sys_enter")]
 pub fn call_enter_spare_2(ctx: BtfTracePointContext) -> i32 {
-    preempt::forbid();
-    let done = enter(&ctx, Run::Spare);
-    preempt::allow();
-    done
+    enter(&ctx, Run::Spare)
 }
 
 #[inline(always)]
@@ -54,28 +45,19 @@ fn enter(ctx: &BtfTracePointContext, run: Run) -> i32 {
 /// `sys_exit(regs, ret)`.
 #[btf_tracepoint(function = "sys_exit")]
 pub fn call_exit(ctx: BtfTracePointContext) -> i32 {
-    preempt::forbid();
-    let done = exit(&ctx, Run::First);
-    preempt::allow();
-    done
+    exit(&ctx, Run::First)
 }
 
 /// The same for what the kernel leaves out.
 #[btf_tracepoint(function = "sys_exit")]
 pub fn call_exit_spare(ctx: BtfTracePointContext) -> i32 {
-    preempt::forbid();
-    let done = exit(&ctx, Run::Spare);
-    preempt::allow();
-    done
+    exit(&ctx, Run::Spare)
 }
 
 /// And once more.
 #[btf_tracepoint(function = "sys_exit")]
 pub fn call_exit_spare_2(ctx: BtfTracePointContext) -> i32 {
-    preempt::forbid();
-    let done = exit(&ctx, Run::Spare);
-    preempt::allow();
-    done
+    exit(&ctx, Run::Spare)
 }
 
 #[inline(always)]

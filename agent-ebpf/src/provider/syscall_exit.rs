@@ -6,33 +6,24 @@
 use aya_ebpf::{macros::btf_tracepoint, programs::BtfTracePointContext};
 
 use super::syscall;
-use crate::{arch, preempt, run::Run};
+use crate::{arch, run::Run};
 
 /// `sys_exit(regs, ret)`.
 #[btf_tracepoint(function = "sys_exit")]
 pub fn sys_exit(ctx: BtfTracePointContext) -> i32 {
-    preempt::forbid();
-    let done = exit(&ctx, Run::First);
-    preempt::allow();
-    done
+    exit(&ctx, Run::First)
 }
 
 /// The same for what the kernel leaves out.
 #[btf_tracepoint(function = "sys_exit")]
 pub fn sys_exit_spare(ctx: BtfTracePointContext) -> i32 {
-    preempt::forbid();
-    let done = exit(&ctx, Run::Spare);
-    preempt::allow();
-    done
+    exit(&ctx, Run::Spare)
 }
 
 /// And once more.
 #[btf_tracepoint(function = "sys_exit")]
 pub fn sys_exit_spare_2(ctx: BtfTracePointContext) -> i32 {
-    preempt::forbid();
-    let done = exit(&ctx, Run::Spare);
-    preempt::allow();
-    done
+    exit(&ctx, Run::Spare)
 }
 
 #[inline(always)]

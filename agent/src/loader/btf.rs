@@ -205,23 +205,16 @@ impl Btf {
         self.has(KIND_FUNCTION, name)
     }
 
-    /// Number of the function's type, by which programs call it; `None` when the kernel has none of this name.
-    #[must_use]
-    pub fn function(&self, name: &str) -> Option<u32> {
-        u32::try_from(self.number(KIND_FUNCTION, name)?).ok()
-    }
-
     fn has(&self, kind: u32, name: &str) -> bool {
-        self.number(kind, name).is_some()
-    }
-
-    fn number(&self, kind: u32, name: &str) -> Option<usize> {
-        let is = |at: usize| self.kind(at) == kind && self.name(at) == name.as_bytes();
-        (1..self.types.len()).find(|number| self.types.get(*number).is_some_and(|at| is(*at)))
+        self.find(kind, name).is_some()
     }
 
     fn find(&self, kind: u32, name: &str) -> Option<usize> {
-        self.types.get(self.number(kind, name)?).copied()
+        self.types
+            .iter()
+            .skip(1)
+            .copied()
+            .find(|at| self.kind(*at) == kind && self.name(*at) == name.as_bytes())
     }
 
     /// Number of parameters of a function; `None` when the kernel has none of this name.

@@ -26,26 +26,6 @@ pub struct Features {
     pub(super) preempts_functions: bool,
     /// Programs at tracepoints may be preempted: their guard lets it, with the kind of SRCU that brought that (7.0).
     pub(super) preempts_tracepoints: bool,
-    /// Numbers of the functions by which a program is not preempted (6.10), where it may call global functions meanwhile (6.15).
-    holds: Option<Holds>,
-}
-
-/// The kernel's functions in the place of [`agent_common::PREEMPT_DISABLE`] and [`agent_common::PREEMPT_ENABLE`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Holds {
-    pub disable: u32,
-    pub enable: u32,
-}
-
-impl Holds {
-    fn of(kernel: &Btf) -> Option<Self> {
-        // What the verifier notes of functions that may sleep came with its leave to call the others.
-        kernel.offset("bpf_subprog_info", "might_sleep").ok()?;
-        Some(Self {
-            disable: kernel.function("bpf_preempt_disable")?,
-            enable: kernel.function("bpf_preempt_enable")?,
-        })
-    }
 }
 
 impl Features {
@@ -59,7 +39,6 @@ impl Features {
             loops: kernel.has_function("bpf_loop"),
             preempts_functions: kernel.has_function("preempt_schedule"),
             preempts_tracepoints: kernel.has_function("init_srcu_struct_fast"),
-            holds: Holds::of(kernel),
         }
     }
 
@@ -79,11 +58,6 @@ impl Features {
     #[must_use]
     pub(super) const fn loops(self) -> bool {
         self.loops
-    }
-
-    /// How programs of the provider are not preempted, where they would be.
-    pub(super) fn holds(self, provider: Provider) -> Option<Holds> {
-        self.holds.filter(|_| provider.is_preempted(self))
     }
 
     /// Values of the programs' globals.

@@ -239,10 +239,12 @@ fn attach(
         .map_max_entries("SENDS", options.threads_max)
         .map_max_entries("RECEIVES", options.threads_max)
         .verifier_log_level(VerifierLogLevel::STATS);
-    let adapted = object::adapted(OBJECT, features, provider).map_err(|detail| LoadError::Object {
+    let adapted = object::adapted(OBJECT, features).map_err(|detail| LoadError::Object {
         detail: detail.into(),
     })?;
-    let mut ebpf = loader.load(&adapted).map_err(object_error)?;
+    let mut ebpf = loader
+        .load(adapted.as_deref().unwrap_or(OBJECT))
+        .map_err(object_error)?;
     let types = aya::Btf::from_sys_fs().map_err(|error| LoadError::Object {
         detail: chain(&error),
     })?;

@@ -1,12 +1,6 @@
 //! The object itself, where a kernel needs it other than it was built.
 
-use agent_common::{PREEMPT_DISABLE, PREEMPT_ENABLE};
-
-use super::{
-    btf::Btf,
-    features::{Features, Holds},
-    provider::Provider,
-};
+use super::{btf::Btf, features::Features};
 
 // The ELF header, section headers, symbols and relocations of 64-bit little-endian objects (System V ABI, chapters 4 and 5).
 const SECTIONS_OFFSET: usize = 0x28;
@@ -21,69 +15,27 @@ const SHT_REL: u32 = 9;
 const SHF_EXECINSTR: u64 = 4;
 /// Relocation of an address in an instruction.
 const R_BPF_64_64: u32 = 1;
-/// Bytes of an instruction, and the codes of three (RFC 9669): 64 bits into a register, which takes the place of two; a call; a number
-/// into a register.
-const INSTRUCTION_BYTES: usize = 8;
-const LOAD_LONG: u8 = 0x18;
-const CALL: u8 = 0x85;
-const MOVE: u8 = 0xb7;
-/// Source register of a call of a kernel's function (`BPF_PSEUDO_KFUNC_CALL`, include/uapi/linux/bpf.h).
-const OF_KERNEL: u8 = 2 << 4;
 /// Linkage of a function (`Documentation/bpf/btf.rst`, BTF_KIND_FUNC).
 const STATIC: u8 = 0;
 
 const CUT: &str = "the object is cut off";
 
-/// The object as a kernel with these features takes it, for this provider.
+/// The object as a kernel with these features takes it; `None` when that is as it is.
 ///
 /// # Errors
 /// What is wrong with the object.
-pub fn adapted(object: &[u8], features: Features, provider: Provider) -> Result<Vec<u8>, &'static str> {
+pub fn adapted(object: &[u8], features: Features) -> Result<Option<Vec<u8>>, &'static str> {
+    if features.global_pointers() && features.loops() {
+        return Ok(None);
+    }
     let mut changed = object.to_vec();
-    with_functions(&mut changed, features.holds(provider))?;
     if !features.global_pointers() {
         without_global_pointers(&mut changed)?;
     }
     if !features.loops() {
         without_callbacks(&mut changed)?;
     }
-    Ok(changed)
-}
-
-/// Makes the calls of the kernel's functions those of this kernel, or nothing.
-fn with_functions(object: &mut [u8], holds: Option<Holds>) -> Result<(), &'static str> {
-    let sections = Section::all(object)?;
-    for section in sections.iter().filter(|it| it.flags & SHF_EXECINSTR != 0) {
-        let code = object
-            .get_mut(section.offset..section.offset + section.size)
-            .ok_or(CUT)?;
-        let mut instructions = code.chunks_exact_mut(INSTRUCTION_BYTES);
-        while let Some(instruction) = instructions.next() {
-            let [code, registers, _, _, number @ ..] = instruction else {
-                continue;
-            };
-            if *code == LOAD_LONG {
-                instructions.next();
-                continue;
-            }
-            let named = u32::from_le_bytes(number.try_into().map_err(|_| CUT)?);
-            let function = match named {
-                PREEMPT_DISABLE => holds.map(|holds| holds.disable),
-                PREEMPT_ENABLE => holds.map(|holds| holds.enable),
-                _ => continue,
-            };
-            if *code != CALL {
-                continue;
-            }
-            match function {
-                Some(_) => *registers = OF_KERNEL,
-                // What such a call gives, in the register where it would be.
-                None => *code = MOVE,
-            }
-            number.copy_from_slice(&function.unwrap_or(0).to_le_bytes());
-        }
-    }
-    Ok(())
+    Ok(Some(changed))
 }
 
 /// Makes all functions static that take pointers: before 5.12 the verifier knows no pointers as arguments of global ones. It then
@@ -222,40 +174,6 @@ mod tests {
         assert_eq!(changed, expected);
     }
 
-    /// Bytes of the instructions that call this function, or number.
-    fn calls(object: &[u8], function: u32) -> usize {
-        let sections = Section::all(object).unwrap();
-        let code = sections.iter().filter(|it| it.flags & SHF_EXECINSTR != 0);
-        let instructions =
-            code.flat_map(|section| section.content(object).unwrap().chunks(INSTRUCTION_BYTES));
-        let number = function.to_le_bytes();
-        instructions
-            .filter(|instruction| instruction[0] == CALL && instruction[4..] == number)
-            .count()
-    }
-
-    #[test]
-    fn calls_of_kernel_functions_are_those_of_the_kernel_or_nothing() {
-        let (disables, enables) = (calls(OBJECT, PREEMPT_DISABLE), calls(OBJECT, PREEMPT_ENABLE));
-        assert!(disables > 0 && enables >= disables);
-        let mut with = OBJECT.to_vec();
-        let (disable, enable) = (123_456, 123_457);
-        with_functions(&mut with, Some(Holds { disable, enable })).unwrap();
-        assert_eq!((calls(&with, disable), calls(&with, enable)), (disables, enables));
-        let mut without = OBJECT.to_vec();
-        with_functions(&mut without, None).unwrap();
-        for object in [with, without] {
-            assert_eq!(
-                calls(&object, PREEMPT_DISABLE) + calls(&object, PREEMPT_ENABLE),
-                0
-            );
-            let changed = (0..OBJECT.len()).filter(|at| OBJECT[*at] != object[*at]);
-            let mut instructions: Vec<usize> = changed.map(|at| at / INSTRUCTION_BYTES).collect();
-            instructions.dedup();
-            assert_eq!(instructions.len(), disables + enables, "nothing else changes");
-        }
-    }
-
     #[test]
     fn addresses_of_functions_are_not_relocated() {
         let changed = changes(without_callbacks);
@@ -273,7 +191,6 @@ mod tests {
         for damaged in [&b""[..], &OBJECT[..OBJECT.len() / 2], &[0xff; 4096]] {
             assert!(without_global_pointers(&mut damaged.to_vec()).is_err());
             assert!(without_callbacks(&mut damaged.to_vec()).is_err());
-            assert!(with_functions(&mut damaged.to_vec(), None).is_err());
         }
     }
 }

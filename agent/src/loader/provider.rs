@@ -196,19 +196,15 @@ impl Provider {
         }
     }
 
-    /// Whether the kernel may preempt its programs.
-    pub(super) const fn is_preempted(self, kernel: Features) -> bool {
-        match self {
+    /// Those of its programs of which the kernel may leave out runs, and their spares do them.
+    pub(super) fn spares(self, kernel: Features, hooks: &[Hook]) -> Vec<Hook> {
+        let preempted = match self {
             Self::Fexit => kernel.preempts_functions,
             Self::SockLength | Self::SyscallExit | Self::SyscallEnterExit => kernel.preempts_tracepoints,
             // There the kernel does not preempt.
             Self::Kprobe => false,
-        }
-    }
-
-    /// Those of its programs of which the kernel may leave out runs, and their spares do them.
-    pub(super) fn spares(self, kernel: Features, hooks: &[Hook]) -> Vec<Hook> {
-        let hooks = if self.is_preempted(kernel) { hooks } else { &[] };
+        };
+        let hooks = if preempted { hooks } else { &[] };
         hooks
             .iter()
             .flat_map(|hook| {
