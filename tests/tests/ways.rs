@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use tests::can_capture;
-use tests::ways::{Cell, Options, Session, Verdict, list};
+use tests::ways::{Cell, Options, Session, UNSEEN, Verdict, list};
 
 /// Providers of which is known what they cannot read. Of others either is good.
 const KNOWN: [&str; 2] = ["sock-length", "syscall-exit"];
@@ -51,6 +51,22 @@ fn check(provider: &str, cell: &Cell) {
         (false, _) => cell.verdict != Verdict::Unknown,
     };
     assert!(good, "{provider}: {cell:?}");
+    if KNOWN.contains(&provider) && cell.verdict == Verdict::Counted {
+        // Every byte that is missing has its reason.
+        let has_reason = |name: &String| name.starts_with("kernel.") || name == UNSEEN;
+        assert!(cell.growth.keys().all(has_reason), "{provider}: {cell:?}");
+        let is_unseen = cell.growth.contains_key(UNSEEN);
+        assert_eq!(is_unseen, is_never_told(provider, way), "{provider}: {cell:?}");
+    }
+}
+
+/// Whether no program is told of bytes that go this way.
+fn is_never_told(provider: &str, way: &str) -> bool {
+    match provider {
+        // A receiver that splices calls nothing with a tracepoint.
+        "sock-length" => way == "splice-in",
+        _ => way.starts_with("uring-"),
+    }
 }
 
 fn judge(agent: &Path, provider: &str) {

@@ -37,10 +37,13 @@ counters! {
     chunks_held,
     /// Bytes of records.
     bytes,
-    /// Stretches of bytes that were lost on the way: between two records of a connection, what was left out on purpose not counted.
+    /// Stretches of bytes that are missing between two records of a connection, what was left out on purpose not counted.
     gaps,
     /// Bytes in them.
     gap_bytes,
+    /// Bytes of the gaps that a full ring buffer does not explain: they went a way that this provider does not see (a receiver that splices,
+    /// `io_uring`), or the kernel left out a run. Known when a connection ends, or is asked where it stands.
+    unseen_bytes,
     /// Exchanges.
     exchanges,
     /// Exchanges seen at both ends, which are on this node: recorded once.

@@ -17,6 +17,7 @@ pub struct Coverage {
     /// Before that.
     earlier: HashMap<String, Fates>,
     folded_bytes: u64,
+    unseen_bytes: u64,
 }
 
 fn merge(into: &mut HashMap<String, Fates>, workload: &str, fates: &Fates) -> u64 {
@@ -33,6 +34,9 @@ fn merge(into: &mut HashMap<String, Fates>, workload: &str, fates: &Fates) -> u6
 impl Coverage {
     /// Counts bytes of a workload.
     pub fn add(&mut self, workload: &str, fate: Fate, bytes: u64) {
+        if fate == Fate::Unseen {
+            self.unseen_bytes = self.unseen_bytes.saturating_add(bytes);
+        }
         if let Some(sums) = self.fresh.get_mut(workload) {
             sums.add(fate, bytes);
             return;
@@ -53,6 +57,11 @@ impl Coverage {
     /// Bytes that count under [`OTHERS`] because there were too many workloads.
     pub const fn folded_bytes(&self) -> u64 {
         self.folded_bytes
+    }
+
+    /// Bytes of all workloads that no record told of.
+    pub const fn unseen_bytes(&self) -> u64 {
+        self.unseen_bytes
     }
 
     /// What was counted since the last call, by name.

@@ -473,6 +473,7 @@ impl Tracker {
         let common = &mut self.common;
         common.counters.gaps = common.ledger.gaps;
         common.counters.gap_bytes = common.ledger.gap_bytes;
+        common.counters.unseen_bytes = common.ledger.coverage.unseen_bytes();
         common.counters.coverage_folded_bytes = common.ledger.coverage.folded_bytes();
         &common.counters
     }

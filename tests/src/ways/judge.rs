@@ -56,6 +56,8 @@ pub type Growth = BTreeMap<String, u64>;
 /// What begins the names of the kernel's counters. Those of later stages count what is missing between what the kernel gave: the same
 /// bytes, where the kernel has counted them.
 const KERNEL: &str = "kernel.";
+/// What no program was told of. Other counters of later stages say that something is missing, but not why.
+pub const UNSEEN: &str = "tracker.unseen_bytes";
 
 /// What became of a way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -223,11 +225,12 @@ fn weigh(cell: &mut Cell, exchanges: &[Exchange], rows: &[&Row]) {
     }
 }
 
-/// The counters that it takes to explain so many bytes: the kernel's before others, the largest first. What little others counted
-/// meanwhile is of something else.
+/// The counters that it takes to explain so many bytes: the kernel's before others, those with a reason before those without, the largest
+/// first. What little others counted meanwhile is of something else.
 fn needed(growth: &Growth, bytes: u64) -> Growth {
     let mut counters: Vec<(&String, u64)> = growth.iter().map(|(name, bytes)| (name, *bytes)).collect();
-    counters.sort_by_key(|(name, bytes)| (!name.starts_with(KERNEL), std::cmp::Reverse(*bytes)));
+    let rank = |name: &str| (!name.starts_with(KERNEL), name != UNSEEN);
+    counters.sort_by_key(|(name, bytes)| (rank(name), std::cmp::Reverse(*bytes)));
     let mut explained = 0;
     let needed = counters.into_iter().take_while(|(_, counted)| {
         let more = explained < bytes;
@@ -332,14 +335,22 @@ mod tests {
 
     #[test]
     fn a_reason_of_the_kernel_goes_before_what_later_stages_make_of_it() {
-        for (by_kernel, reasons) in [
-            (100, &["kernel.opaque_call"][..]),
-            (99, &["kernel.opaque_call", "tracker.gaps"]),
+        for (by_kernel, unseen, reasons) in [
+            (100, 0, &["kernel.opaque_call"][..]),
+            (99, 0, &["kernel.opaque_call", "tracker.gaps"]),
+            (99, 1, &["kernel.opaque_call", UNSEEN]),
+            (0, 100, &[UNSEEN]),
         ] {
-            let growth = Growth::from([
-                ("kernel.opaque_call".to_owned(), by_kernel),
-                ("tracker.gaps".to_owned(), 100),
-            ]);
+            let counters = [
+                ("kernel.opaque_call", by_kernel),
+                ("tracker.gaps", 100),
+                (UNSEEN, unseen),
+            ];
+            let growth = counters
+                .into_iter()
+                .filter(|(_, bytes)| *bytes > 0)
+                .map(|(name, bytes)| (name.to_owned(), bytes))
+                .collect();
             let cell = judge(&way(), &[row(0)], &growth);
             assert_eq!(cell.verdict, Verdict::Counted);
             assert!(cell.growth.keys().eq(reasons), "{:?}", cell.growth);

@@ -5,6 +5,6 @@ mod judge;
 mod report;
 mod session;
 
-pub use judge::{Cell, Growth, Row, Verdict, judge};
+pub use judge::{Cell, Growth, Row, UNSEEN, Verdict, judge};
 pub use report::{Exchange, Outcome, Way, go, list};
 pub use session::{Options, Session};

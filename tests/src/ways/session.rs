@@ -37,6 +37,8 @@ const ATTEMPTS_MAX: u32 = 3;
 
 /// Losses that are not marked as such: on purpose of whoever did it, but bytes that no row shows.
 const UNMARKED_LOSSES: [&str; 1] = ["discarded"];
+/// What is missing between records: what no program was told of, and all.
+const TRACKED: [&str; 2] = ["unseen_bytes", "gaps"];
 /// What an agent leaves out because of a limit or a policy: neither concerns what the ways carry.
 const ON_PURPOSE: [&str; 3] = ["capped", "skipped", "filtered"];
 
@@ -208,7 +210,7 @@ fn losses(status: &Value) -> Growth {
     let is_loss = |row: &&Value| {
         let (stage, name) = (&row["stage"], row["name"].as_str().unwrap_or_default());
         let of_kernel = stage == "kernel" && (row["fate"] != "counted" || UNMARKED_LOSSES.contains(&name));
-        (of_kernel && !ON_PURPOSE.contains(&name)) || (stage == "tracker" && name == "gaps")
+        (of_kernel && !ON_PURPOSE.contains(&name)) || (stage == "tracker" && TRACKED.contains(&name))
     };
     rows.filter(is_loss)
         .map(|row| {

@@ -114,7 +114,32 @@ fn each_reason_has_its_bytes() {
         assert_eq!(fates.get(fate), bytes, "{} in {fates:?}", fate.name());
     }
     assert_eq!(fates.total(), total);
+    assert_eq!(desk.tracker.counters().unseen_bytes, 600);
     assert_eq!(desk.calls.len(), 7);
+}
+
+/// A server that splices what it receives, with a provider that looks at receives of its own kind.
+#[test]
+fn what_no_program_is_told_of_has_its_reason() {
+    let mut talk = Talk::new(1);
+    talk.call("a", 1).call("b", 1).close();
+    let server = talk.server.clone();
+    let is_told = |record: &Record| {
+        !matches!(record, Record::Chunk(chunk, _)
+            if (chunk.connection, chunk.direction) == (server.id, Way::In))
+    };
+    talk.records.retain(is_told);
+    let mut desk = Desk::new();
+    desk.play(&talk.records).tick(10 * CLOSE_LINGER_NS).finish();
+    let unseen = server.moved(Way::In);
+    let fates = fates_of(&mut desk, "stock");
+    assert_eq!(fates.get(Fate::Unseen), unseen);
+    assert_eq!(fates.total(), unseen + server.moved(Way::Out));
+    assert_eq!(desk.tracker.counters().unseen_bytes, unseen);
+    assert_eq!(
+        desk.lines(),
+        ["Client shop>stock /a 201", "Client shop>stock /b 201"]
+    );
 }
 
 #[test]
@@ -379,8 +404,11 @@ proptest! {
         books.reconcile(&close, [None; 2], true, out);
         books.understood(Fate::Read, 0, out);
         books.give_up(out);
-        let total: u64 = coverage.all().iter().map(|(_, fates)| fates.total()).sum();
+        let all = coverage.all();
+        let total: u64 = all.iter().map(|(_, fates)| fates.total()).sum();
         prop_assert_eq!(total, ends[0] + ends[1] + u64::from(unread));
+        let unseen: u64 = all.iter().map(|(_, fates)| fates.get(Fate::Unseen)).sum();
+        prop_assert_eq!(coverage.unseen_bytes(), unseen);
     }
 
     /// Records that are lost, in any order of the others: exactly their bytes are missing, and nothing else.
