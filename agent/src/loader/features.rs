@@ -42,10 +42,11 @@ impl Features {
         }
     }
 
-    /// Whether the verifier knows pointers as arguments of global functions: came with the release that brought the cookies.
+    /// Whether global functions may take pointers. The verifier knows them from the release on that brought the cookies; but what they
+    /// point to is no value for a map before 6.2, and programs that walk without loops have to put it into one.
     #[must_use]
     pub(super) const fn global_pointers(self) -> bool {
-        self.socket_cookie
+        self.socket_cookie && self.loops
     }
 
     /// The same without loops with a callback.

@@ -38,7 +38,7 @@ pub fn adapted(object: &[u8], features: Features) -> Result<Option<Vec<u8>>, &'s
     Ok(Some(changed))
 }
 
-/// Makes all functions static that take pointers: before 5.12 the verifier knows no pointers as arguments of global ones. It then
+/// Makes all functions static that take pointers, where global ones may not (see [`Features::global_pointers`]). The verifier then
 /// verifies them again for each caller.
 fn without_global_pointers(object: &mut [u8]) -> Result<(), &'static str> {
     let section = Section::all(object)?

@@ -4,7 +4,7 @@ use agent_common::{Counter, Direction, MESSAGES_MAX, MESSAGES_MAX_UNROLLED};
 use eastwatch_agent::loader::Provider;
 use tests::can_capture;
 
-use super::watch::{REQUEST_BYTES, Watch, options, until_equal};
+use super::watch::{REQUEST_BYTES, Watch, has_loops, options, until_equal};
 
 /// Bytes of each message but the first, which is the head of a request.
 const BYTES: u64 = 20;
@@ -73,6 +73,9 @@ fn calls_of_many_messages_are_captured_or_counted_whole() {
         let sent = SENT.map(|messages| (Direction::Out, messages));
         let received = RECEIVED.map(|messages| (Direction::In, messages));
         for (direction, messages) in sent.into_iter().chain(received) {
+            if messages > MESSAGES_MAX_UNROLLED && direction == Direction::In && !has_loops() {
+                continue;
+            }
             let reads = reads(&watch, provider, direction);
             let what = format!("{}: {messages} messages {direction:?}", provider.name());
             until_equal(&what, || {
@@ -94,9 +97,14 @@ fn calls_of_more_messages_than_are_added_up_are_counted() {
     }
     for provider in [Provider::SyscallExit, Provider::SyscallEnterExit] {
         for (unrolled, most) in [(false, MESSAGES_MAX), (true, MESSAGES_MAX_UNROLLED)] {
+            if !unrolled && !has_loops() {
+                continue;
+            }
             let mut options = options(provider);
             options.unrolled = unrolled;
-            let mut watch = Watch::start(&options);
+            let Some(mut watch) = Watch::start_if_there(&options) else {
+                break;
+            };
             let whole = call(&mut watch, Direction::In, most, FEW_BYTES);
             assert_eq!(whole.missing, whole.bytes, "{most} messages");
             assert_eq!(watch.counted(Counter::TooManyMessages).0, 0);

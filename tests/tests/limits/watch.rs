@@ -5,7 +5,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStdout, Command, Stdio};
 
 use agent_common::{Counter, Direction, Settings};
-use eastwatch_agent::loader::{LoadError, Loaded, Options, Provider, load};
+use eastwatch_agent::loader::{Btf, LoadError, Loaded, Options, Provider, load};
 use eastwatch_agent::source::{Event, ebpf};
 
 /// Takes whatever goes on on this machine meanwhile.
@@ -40,6 +40,11 @@ pub fn until_equal(what: &str, mut attempt: impl FnMut() -> (u64, u64)) {
         seen.push((own, counted));
     }
     panic!("{what} and what was counted: {seen:?}");
+}
+
+/// Whether this kernel has loops for programs; where it does not, they never walk otherwise than unrolled.
+pub fn has_loops() -> bool {
+    Btf::kernel().unwrap().has_function("bpf_loop")
 }
 
 /// A record of bytes.
@@ -105,21 +110,19 @@ pub struct Watch {
 }
 
 impl Watch {
-    /// `None` where the kernel does not have the provider.
+    /// `None` where the kernel lacks what the provider needs. A program that the verifier refuses is another matter.
     pub fn start_if_there(options: &Options) -> Option<Self> {
         tests::mount_tracefs();
         match load(options) {
             Ok(loaded) => Some(Self::of(loaded)),
             Err(LoadError::NoProvider(attempts)) => {
-                println!("skipped: this kernel does not have it: {attempts:?}");
+                let why = format!("{attempts:?}");
+                assert!(!why.contains("Verifier output"), "{why}");
+                println!("skipped: this kernel does not have it: {why}");
                 None
             }
             Err(error) => panic!("{error}"),
         }
-    }
-
-    pub fn start(options: &Options) -> Self {
-        Self::start_if_there(options).expect("every kernel has it")
     }
 
     fn of(loaded: Loaded) -> Self {
