@@ -192,8 +192,8 @@ pub struct OpenRecord {
 /// The bytes that a [`Tuple`] of a UNIX connection begins with, in both addresses: no network uses such (RFC 6666 discards them).
 pub const UNIX_ADDRESS: [u8; 8] = [1, 0, 0, 0, 0, 0, 0, 0];
 
-/// Bits of the ids of UNIX connections, which neither cookies of sockets nor their addresses have at this place; the low half is the number
-/// of the socket's inode, and between them is when it was joined, if that was late.
+/// Bit of the ids of UNIX connections. Cookies of sockets have neither it nor the one above, and names that stand for a cookie have the one
+/// above. The low half is the number of the socket's inode, and between them is when it was joined, if that was late.
 pub const UNIX_CONNECTION: u64 = 1 << 62;
 
 /// Room for the name of a UNIX socket. A power of two; names have 108 bytes at most.

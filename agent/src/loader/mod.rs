@@ -19,7 +19,7 @@ use aya::{Ebpf, EbpfLoader, VerifierLogLevel, maps::RingBuf, programs::Program};
 pub use btf::{Btf, BtfError, KERNEL_BTF};
 pub use maps::{Control, Counters, Filters};
 pub use provider::{Attempt, Provider, ProviderChoice};
-pub use states::{States, StatesError};
+pub use states::States;
 
 use features::Features;
 use provider::Hook;

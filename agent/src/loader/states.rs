@@ -12,7 +12,7 @@ use aya::{
     maps::{HashMap, MapData, MapError},
 };
 
-use super::births::{Births, BirthsError};
+use super::births::Births;
 use super::maps::{Counters, take};
 
 /// How often it is looked whether programs have found no room, nanoseconds.
@@ -64,24 +64,11 @@ impl Entry {
     }
 }
 
-/// Why room could not be made.
-#[derive(Debug, thiserror::Error)]
-pub enum StatesError {
-    /// A map could not be read or changed.
-    #[error(transparent)]
-    Map(#[from] MapError),
-    /// It is not known which sockets are older.
-    #[error(transparent)]
-    Births(#[from] BirthsError),
-}
-
 impl States {
     /// Of a table with so much room. Births are noted.
     pub(super) fn take(ebpf: &mut Ebpf, room: u32) -> Result<Self, MapError> {
         let mut births = Births::take(ebpf)?;
-        if let Err(error) = births.note() {
-            tracing::warn!(%error, "UNIX connections are all taken for older than the agent");
-        }
+        note(&mut births);
         Ok(Self {
             map: HashMap::try_from(take(ebpf, "CONNECTIONS_BY_ADDRESS")?)?,
             births,
@@ -103,8 +90,8 @@ impl States {
     /// will have others should they be used again.
     ///
     /// # Errors
-    /// Maps could not be read or changed, or sockets not be numbered; it is tried again.
-    pub fn make_room(&mut self, now_ns: u64, counters: &Counters) -> Result<Vec<u64>, StatesError> {
+    /// Maps could not be read or changed; it is tried again.
+    pub fn make_room(&mut self, now_ns: u64, counters: &Counters) -> Result<Vec<u64>, MapError> {
         if now_ns.saturating_sub(self.looked_ns) < LOOK_NS {
             return Ok(Vec::new());
         }
@@ -122,14 +109,18 @@ impl States {
         }
         self.births.forget()?;
         let excess = entries.len().saturating_sub(self.room - 2 * part);
-        let forgotten = self.evict(&oldest(entries, excess));
         let refused_before = refused(counters)?;
-        self.births.note()?;
-        if refused(counters)? == refused_before {
-            self.refused = refused_before;
-        } else {
+        let forgotten = self.evict(&oldest(entries, excess));
+        note(&mut self.births);
+        // From here on nothing may fail: whoever asks must learn what is forgotten.
+        match refused(counters) {
+            Ok(refused) if refused == refused_before => self.refused = refused,
             // Of a socket that was refused meanwhile it cannot be told whether it was there when births were noted.
-            self.births.forget()?;
+            _ => {
+                if let Err(error) = self.births.forget() {
+                    tracing::warn!(%error, "UNIX connections that found no room may be taken for new ones");
+                }
+            }
         }
         Ok(forgotten)
     }
@@ -161,6 +152,13 @@ impl States {
             }
         }
         forgotten
+    }
+}
+
+/// Notes which sockets are there. Where that cannot be done all are taken for older, until there is the next reason to.
+fn note(births: &mut Births) {
+    if let Err(error) = births.note() {
+        tracing::warn!(%error, "UNIX connections are all taken for older than the agent");
     }
 }
 

@@ -4,7 +4,7 @@ use agent_common::{Counter, Direction, MESSAGES_MAX, MESSAGES_MAX_UNROLLED};
 use eastwatch_agent::loader::Provider;
 use tests::can_capture;
 
-use super::watch::{REQUEST_BYTES, Watch, has_loops, options, until_equal};
+use super::watch::{REQUEST_BYTES, Watch, each_walk, has_loops, options, until_equal};
 
 /// Bytes of each message but the first, which is the head of a request.
 const BYTES: u64 = 20;
@@ -95,28 +95,24 @@ fn calls_of_more_messages_than_are_added_up_are_counted() {
     if !can_capture() {
         return;
     }
-    for provider in [Provider::SyscallExit, Provider::SyscallEnterExit] {
-        for (unrolled, most) in [(false, MESSAGES_MAX), (true, MESSAGES_MAX_UNROLLED)] {
-            if !unrolled && !has_loops() {
-                continue;
-            }
-            let mut options = options(provider);
-            options.unrolled = unrolled;
-            let Some(mut watch) = Watch::start_if_there(&options) else {
-                break;
-            };
-            let whole = call(&mut watch, Direction::In, most, FEW_BYTES);
-            assert_eq!(whole.missing, whole.bytes, "{most} messages");
-            assert_eq!(watch.counted(Counter::TooManyMessages).0, 0);
-            let said = watch.tell(&format!("recvmmsg {} {FEW_BYTES}", most + 1));
-            assert_eq!(said[2], u64::from(most + 1));
-            let seen = watch.take();
-            let of_port = seen.iter().find(|seen| u64::from(seen.port) == said[0]).unwrap();
-            let missing = of_port.missing(Direction::In, Counter::OpaqueCall);
-            let last = said[1] / said[2];
-            println!("{provider:?}: {missing} of {} bytes", said[1]);
-            assert_eq!(missing, said[1] - last + 1, "of the last message one is known");
-            assert_eq!(watch.counted(Counter::TooManyMessages).0, 1);
-        }
-    }
+    let providers = [Provider::SyscallExit, Provider::SyscallEnterExit];
+    each_walk(&providers, |watch, _, unrolled| {
+        let most = if unrolled {
+            MESSAGES_MAX_UNROLLED
+        } else {
+            MESSAGES_MAX
+        };
+        let whole = call(watch, Direction::In, most, FEW_BYTES);
+        assert_eq!(whole.missing, whole.bytes, "{most} messages");
+        assert_eq!(watch.counted(Counter::TooManyMessages).0, 0);
+        let said = watch.tell(&format!("recvmmsg {} {FEW_BYTES}", most + 1));
+        assert_eq!(said[2], u64::from(most + 1));
+        let seen = watch.take();
+        let of_port = seen.iter().find(|seen| u64::from(seen.port) == said[0]).unwrap();
+        let missing = of_port.missing(Direction::In, Counter::OpaqueCall);
+        let last = said[1] / said[2];
+        println!("{missing} of {} bytes", said[1]);
+        assert_eq!(missing, said[1] - last + 1, "of the last message one is known");
+        assert_eq!(watch.counted(Counter::TooManyMessages).0, 1);
+    });
 }

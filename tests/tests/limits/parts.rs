@@ -4,7 +4,7 @@ use agent_common::{Counter, Direction, PIECES_MAX, PIECES_MAX_UNROLLED, STEPS_BA
 use eastwatch_agent::loader::Provider;
 use tests::can_capture;
 
-use super::watch::{Seen, Watch, has_loops, options, until_equal};
+use super::watch::{Seen, Watch, each_walk, options, until_equal};
 
 /// Bytes of each part but the first, which is the head of a request.
 const BYTES: u64 = 10;
@@ -38,29 +38,19 @@ fn parts_beyond_those_that_are_read_are_counted() {
     if !can_capture() {
         return;
     }
-    for provider in Provider::ALL {
-        for (unrolled, pieces) in [(false, PIECES_MAX), (true, PIECES_MAX_UNROLLED)] {
-            if !unrolled && !has_loops() {
-                continue;
-            }
-            let mut options = options(provider);
-            options.unrolled = unrolled;
-            let Some(mut watch) = Watch::start_if_there(&options) else {
-                break;
-            };
-            println!("--- {provider:?}, unrolled {unrolled}");
-            // Where only the end of a message is known, all of its parts are stepped over first.
-            let from_behind = matches!(provider, Provider::Fexit | Provider::Kprobe);
-            let steps = if unrolled && from_behind {
-                STEPS_BACK_MAX_UNROLLED
-            } else {
-                u32::MAX
-            };
-            for parts in [steps.min(pieces), steps.min(pieces) + 1, MANY] {
-                send(&mut watch, parts, if parts > steps { 0 } else { pieces });
-            }
+    each_walk(&Provider::ALL, |watch, provider, unrolled| {
+        let pieces = if unrolled { PIECES_MAX_UNROLLED } else { PIECES_MAX };
+        // Where only the end of a message is known, all of its parts are stepped over first.
+        let from_behind = matches!(provider, Provider::Fexit | Provider::Kprobe);
+        let steps = if unrolled && from_behind {
+            STEPS_BACK_MAX_UNROLLED
+        } else {
+            u32::MAX
+        };
+        for parts in [steps.min(pieces), steps.min(pieces) + 1, MANY] {
+            send(watch, parts, if parts > steps { 0 } else { pieces });
         }
-    }
+    });
 }
 
 #[test]

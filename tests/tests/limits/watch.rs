@@ -28,12 +28,16 @@ pub fn options(provider: Provider) -> Options {
     Options::new(provider.into(), RING_BYTES, settings)
 }
 
-/// Does it until the figures that it gives are equal: the second counts others' doings too. Where it counts wrongly they never are.
+/// Does it until the figures that it gives are equal: the second counts others' doings too, so it may be more, and never less.
 pub fn until_equal(what: &str, mut attempt: impl FnMut() -> (u64, u64)) {
     let mut seen = Vec::new();
     for _ in 0..ATTEMPTS_MAX {
         let (own, counted) = attempt();
         println!("{what}: {own}, counted {counted}");
+        assert!(
+            own <= counted,
+            "{what}: {own}, of which only {counted} were counted"
+        );
         if own == counted {
             return;
         }
@@ -45,6 +49,24 @@ pub fn until_equal(what: &str, mut attempt: impl FnMut() -> (u64, u64)) {
 /// Whether this kernel has loops for programs; where it does not, they never walk otherwise than unrolled.
 pub fn has_loops() -> bool {
     Btf::kernel().unwrap().has_function("bpf_loop")
+}
+
+/// Programs of these providers that walk with loops, where the kernel has them, and without: whether they are unrolled then.
+pub fn each_walk(providers: &[Provider], mut check: impl FnMut(&mut Watch, Provider, bool)) {
+    for provider in providers {
+        for unrolled in [false, true] {
+            if !unrolled && !has_loops() {
+                continue;
+            }
+            let mut options = options(*provider);
+            options.unrolled = unrolled;
+            let Some(mut watch) = Watch::start_if_there(&options) else {
+                break;
+            };
+            println!("--- {provider:?}, unrolled {unrolled}");
+            check(&mut watch, *provider, unrolled);
+        }
+    }
 }
 
 /// A record of bytes.

@@ -87,7 +87,7 @@ const VARIANTS: [Variant; 4] = [
 struct Watched {
     base: Load,
     load: Load,
-    /// CPU time, until the agent had done its work.
+    /// CPU time from the begin of the measurement, until the agent had done its work.
     agent: Duration,
     collector: Duration,
     /// Exchanges of the whole run that the agent captured, by requests of the whole run.
@@ -251,10 +251,10 @@ fn rows(measured: &[Vec<Watched>]) -> Vec<Vec<Cell>> {
             one.load.us_per_request(one.load.server)
         }),
         ("agent CPU, µs a request", |one| {
-            one.load.us_per_request(one.agent)
+            one.load.us_per_request_to_end(one.agent)
         }),
         ("collector CPU, µs a request", |one| {
-            one.load.us_per_request(one.collector)
+            one.load.us_per_request_to_end(one.collector)
         }),
         ("exchanges captured / requests", |one| one.seen),
         ("exchanges counted / requests", |one| one.counted),

@@ -26,6 +26,8 @@ pub struct Load {
     pub per_second: f64,
     /// Of the whole run.
     pub p99_us: f64,
+    /// From the begin of the measurement to the end of the run.
+    pub requests_to_end: f64,
     /// Requests of the whole run.
     pub requests_of_run: f64,
     /// CPU time of nginx while it was measured.
@@ -35,9 +37,14 @@ pub struct Load {
 }
 
 impl Load {
-    /// CPU time of a request, microseconds.
+    /// CPU time of a request, microseconds, of what was spent while it was measured.
     pub fn us_per_request(&self, cpu: Duration) -> f64 {
         cpu.as_secs_f64() * 1e6 / self.requests
+    }
+
+    /// The same of what was spent from then on, until all was done.
+    pub fn us_per_request_to_end(&self, cpu: Duration) -> f64 {
+        cpu.as_secs_f64() * 1e6 / self.requests_to_end
     }
 }
 
@@ -74,6 +81,7 @@ impl<'a> Running<'a> {
         let wrk = wrk
             .spawn()
             .with_context(|| format!("starting `{}`", command::display(&wrk)))?;
+        // Not for anything to happen: the load is to be so old.
         thread::sleep(Duration::from_secs(warm_up));
         Ok(Self {
             server,
@@ -86,6 +94,7 @@ impl<'a> Running<'a> {
     /// Waits until it is over.
     pub fn end(self) -> Result<Load> {
         let until = self.from.at + Duration::from_secs(self.seconds);
+        // As long as it is measured.
         thread::sleep(until.saturating_duration_since(Instant::now()));
         let to = Sample::take(self.server, self.wrk.id())?;
         let output = self.wrk.wait_with_output().context("waiting for wrk")?;
@@ -98,12 +107,14 @@ impl<'a> Running<'a> {
         }
         let said = Said::parse(&text).with_context(|| format!("wrk's report is not understood:\n{text}"))?;
         let from = self.from;
-        // One of them asked for their number.
+        // One of them, and then another, asked for their number.
         let requests = to.requests.saturating_sub(from.requests + 1) as f64;
+        let requests_to_end = self.server.requests()?.saturating_sub(from.requests + 2) as f64;
         Ok(Load {
             requests,
             per_second: requests / (to.at - from.at).as_secs_f64(),
             p99_us: said.p99_us,
+            requests_to_end,
             requests_of_run: said.requests,
             server: to.server.saturating_sub(from.server),
             client: to.client.saturating_sub(from.client),
