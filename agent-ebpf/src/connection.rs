@@ -112,7 +112,8 @@ pub struct Connection {
     pub sender: u32,
     /// Of a UNIX connection: bytes received and sent. Two threads that move bytes the same way at once may lose some of the sum.
     pub moved: [u64; 2],
-    /// Sequence number after the last byte of which a program was told, received and sent.
+    /// Sequence number after the last byte of which a program was told, received and sent. Of a UNIX connection: the thread that moved
+    /// them, until the last spare has run.
     pub seen: [u32; 2],
     /// `struct msghdr` that a thread was last seen to send; 0 where nothing needs to know.
     pub message: u64,
@@ -174,6 +175,12 @@ impl Connection {
     pub fn touch(&mut self) {
         // SAFETY: a helper without arguments.
         self.used = unsafe { bpf_jiffies64() } as u32;
+    }
+
+    /// Nothing is known any more of what a program was told.
+    #[inline(always)]
+    pub fn forget_seen(&mut self, direction: Direction) {
+        self.seen_ways &= !(1 << (direction as u8));
     }
 
     /// A program is told of the bytes before `end`.

@@ -47,6 +47,9 @@ pub static HAS_SPARES: Global<u32> = Global::new(1);
 /// Where `struct task_struct` says whether the thread is in a 32-bit call; 0 where nothing says it.
 #[unsafe(no_mangle)]
 pub static OFF_THREAD_STATUS: Global<u32> = Global::new(0);
+/// Where `struct unix_sock` says how many bytes wait to be read; 0 where nothing says it (before 6.17).
+#[unsafe(no_mangle)]
+pub static OFF_UNIX_WAITING: Global<u32> = Global::new(0);
 /// Not 0 where the kernel has the helper `bpf_loop` (5.17 and later).
 #[unsafe(no_mangle)]
 pub static HAS_LOOP: Global<u32> = Global::new(1);

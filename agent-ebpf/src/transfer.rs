@@ -50,16 +50,15 @@ pub fn transfer<const TRUSTED: bool>(
             let known = unsafe { &*found };
             let is_done = match transfer.run {
                 Run::First => HAS_SPARES.load() != 0 && is_told(transfer, known),
-                Run::Spare => !was_left_out(transfer, known),
+                Run::Spare | Run::Last => !was_left_out(transfer, known),
+                Run::Sole => false,
             };
             if is_done {
                 return;
             }
             Some(found)
         }
-        // Streams of the UNIX domain have no numbers that tell.
-        _ if transfer.run == Run::Spare => None,
-        _ => other(transfer.socket, transfer.direction, bytes),
+        _ => other(transfer),
     };
     let Some(connection) = found else {
         return;
@@ -79,15 +78,14 @@ pub fn transfer<const TRUSTED: bool>(
 ///
 /// A function of its own: what it needs of the stack is free again when it is over.
 #[inline(never)]
-fn other<const TRUSTED: bool>(
-    socket: Socket<TRUSTED>,
-    direction: Direction,
-    bytes: u64,
-) -> Option<*mut Connection> {
+fn other<const TRUSTED: bool>(transfer: &Transfer<TRUSTED>) -> Option<*mut Connection> {
+    let Transfer { socket, run, .. } = *transfer;
+    let bytes = u64::from(transfer.bytes);
     if socket.is_unix_stream() {
-        return unix::moved(socket.number(), direction, bytes);
+        return unix::moved(socket.number(), transfer.direction, bytes, run);
     }
-    if !socket.is_tcp() {
+    // Nobody misses a spare here: what the first program was not told of has no numbers yet that something could follow.
+    if matches!(run, Run::Spare | Run::Last) || !socket.is_tcp() {
         return None;
     }
     let found = connection::begin(socket);
@@ -160,7 +158,9 @@ fn known<const TRUSTED: bool>(
 fn rest_on<const TRUSTED: bool>(transfer: &Transfer<TRUSTED>, connection: &mut Connection) {
     if HAS_SPARES.load() == 0 {
         connection.seen_ways = 0;
-    } else if let Some(end) = transfer.socket.end(transfer.direction) {
+    } else if connection.inode == 0
+        && let Some(end) = transfer.socket.end(transfer.direction)
+    {
         connection.see(transfer.direction, end);
     }
 }
@@ -206,12 +206,12 @@ fn wanted<const TRUSTED: bool>(
         let Some(end) = transfer.socket.end(transfer.direction) else {
             return;
         };
+        connection.see(transfer.direction, end);
         end
     } else {
         unix::end(connection, transfer.direction)
     };
     let start = end.wrapping_sub(transfer.bytes);
-    connection.see(transfer.direction, end);
     let mut cursor = Cursor::new(connection.cookie, start, transfer.bytes, transfer.direction);
     let next = turn::follow(connection, &raw mut cursor);
     if next & turn::REPORT != 0 {

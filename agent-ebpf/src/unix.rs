@@ -14,7 +14,10 @@ use agent_common::{
     Counter, Direction, Kind, LAST_BATCH, Role, UNIX_ADDRESS, UNIX_CONNECTION, UNIX_NAME_ROOM,
     UnixOpenRecord, batch_of, close_flags, is_born_since,
 };
-use aya_ebpf::helpers::generated::{bpf_ktime_get_ns, bpf_probe_read_kernel};
+use aya_ebpf::helpers::{
+    bpf_get_current_pid_tgid,
+    generated::{bpf_ktime_get_ns, bpf_probe_read_kernel},
+};
 
 use crate::{
     connection::{Connection, flags},
@@ -22,12 +25,13 @@ use crate::{
     emit::{self, NO_WAKEUP, Totals},
     filter::{self, Verdict},
     kernel::{
-        OFF_PID_NUMBER, OFF_SK_FLAGS, OFF_SK_PEER_PID, OFF_SK_QUEUE_LENGTH, OFF_SK_SOCKET, OFF_SOCKET_INODE,
-        OFF_UNIX_ADDR, OFF_UNIX_ADDR_LEN, OFF_UNIX_ADDR_NAME, OFF_UNIX_ADDR_USERS, OFF_UNIX_PEER, SELF_PID,
-        probed,
+        HAS_SPARES, OFF_PID_NUMBER, OFF_SK_FLAGS, OFF_SK_PEER_PID, OFF_SK_QUEUE_LENGTH, OFF_SK_SOCKET,
+        OFF_SOCKET_INODE, OFF_UNIX_ADDR, OFF_UNIX_ADDR_LEN, OFF_UNIX_ADDR_NAME, OFF_UNIX_ADDR_USERS,
+        OFF_UNIX_PEER, OFF_UNIX_WAITING, SELF_PID, probed,
     },
     maps::{BIRTHS, CONNECTIONS_BY_ADDRESS, EVENTS},
     owner,
+    run::Run,
 };
 
 /// `SOCK_DEAD` of `enum sock_flags`: no process has it any more.
@@ -67,26 +71,93 @@ fn peer_pid(socket: u64) -> u32 {
 }
 
 /// State of the connection of a stream socket that bytes went over, which are added to it whatever becomes of them: nothing else says
-/// where the stream is. `None`, counted, when there is no room for it, or when the socket is closed meanwhile.
+/// where the stream is. `None`, counted, when there is no room for it, or when the socket is closed meanwhile; and when an earlier
+/// program has done this already.
 #[inline(always)]
-pub fn moved(socket: u64, direction: Direction, bytes: u64) -> Option<*mut Connection> {
+pub fn moved(socket: u64, direction: Direction, bytes: u64, run: Run) -> Option<*mut Connection> {
     let inode = inode(socket);
+    let thread = bpf_get_current_pid_tgid() as u32;
+    let is_spare = matches!(run, Run::Spare | Run::Last);
     let found = match CONNECTIONS_BY_ADDRESS.get_ptr_mut(socket) {
         // SAFETY: a live map value.
-        Some(found) if unsafe { (*found).inode } == inode => found,
-        _ if unix_begin(socket, u64::from(inode), bytes) != 0 => {
+        Some(found) if unsafe { (*found).inode } == inode => {
+            // SAFETY: as above.
+            let state = unsafe { &mut *found };
+            if is_spare && state.follows(direction, thread) {
+                if run == Run::Last {
+                    state.forget_seen(direction);
+                }
+                return None;
+            }
+            found
+        }
+        // Where there is no room the first has counted them.
+        _ if unix_begin(socket, u64::from(inode), if is_spare { 0 } else { bytes }) != 0 => {
             CONNECTIONS_BY_ADDRESS.get_ptr_mut(socket)?
         }
         _ => return None,
     };
+    if is_spare {
+        count(Counter::TakenOver, bytes);
+    }
     // SAFETY: a live map value; see `Connection` on concurrent changes.
-    let [received, sent] = unsafe { &mut (*found).moved };
+    let state = unsafe { &mut *found };
+    let [received, sent] = &mut state.moved;
     let sum = match direction {
         Direction::In => received,
         Direction::Out => sent,
     };
     *sum = sum.wrapping_add(bytes);
+    if HAS_SPARES.load() != 0 {
+        if matches!(run, Run::First | Run::Spare) {
+            state.see(direction, thread);
+        }
+        unix_level(socket, direction as u64);
+    }
     Some(found)
+}
+
+/// Makes up for what the programs were not let to do (see `run`): what the other end received, or has waiting, this one has sent, and what
+/// the other end sent and does not wait here this one has received. Then both know the same places of the streams again, and what lies
+/// between is missing. Always 0.
+///
+/// What the other end's state says is never ahead of what happened, and it is read first, so the sums never are either.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn unix_level(socket: u64, direction: u64) -> u32 {
+    let peer = peer(socket);
+    if OFF_UNIX_WAITING.load() == 0 || peer == 0 {
+        return 0;
+    }
+    let (Some(own), Some(other)) = (
+        CONNECTIONS_BY_ADDRESS.get_ptr_mut(socket),
+        CONNECTIONS_BY_ADDRESS.get_ptr(peer),
+    ) else {
+        return 0;
+    };
+    // SAFETY: live map values; see `Connection` on concurrent changes.
+    let (own, other) = unsafe { (&mut *own, &*other) };
+    // Of streams that were joined late the beginnings are not known.
+    if own.flags & other.flags & flags::FRESH == 0 || other.inode == 0 || other.inode != inode(peer) {
+        return 0;
+    }
+    // SAFETY: as above. Volatile, so that they are read before what waits.
+    let [arrived, gone] = unsafe { core::ptr::read_volatile(&raw const other.moved) };
+    let [received, sent] = &mut own.moved;
+    if direction == Direction::Out as u64 {
+        let waiting: u32 = probed(peer, OFF_UNIX_WAITING.load());
+        let least = arrived + u64::from(waiting);
+        if *sent < least {
+            *sent = least;
+        }
+    } else {
+        let waiting: u32 = probed(socket, OFF_UNIX_WAITING.load());
+        let least = gone.saturating_sub(u64::from(waiting));
+        if *received < least {
+            *received = least;
+        }
+    }
+    0
 }
 
 /// Place of the stream after the last byte that went by.
@@ -116,14 +187,16 @@ fn name(inode: u32, fresh: bool) -> u64 {
     name | time << u32::BITS
 }
 
-/// Gives a socket a state, which moved so many bytes. 0 when that cannot be done, which is counted.
+/// Gives a socket a state, which moved so many bytes. 0 when that cannot be done, which is counted, unless it was before (`bytes` is 0).
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn unix_begin(socket: u64, inode: u64, bytes: u64) -> u32 {
     let inode = inode as u32;
     if inode == 0 {
         // Closed while the call was on its way.
-        count(Counter::NoState, bytes);
+        if bytes != 0 {
+            count(Counter::NoState, bytes);
+        }
         return 0;
     }
     // Of earlier sockets at these addresses.
@@ -141,7 +214,9 @@ extern "C" fn unix_begin(socket: u64, inode: u64, bytes: u64) -> u32 {
         return 1;
     }
     // First counted, then forgotten: user space, which notes the births anew, looks in the other order.
-    count(Counter::StatesFull, bytes);
+    if bytes != 0 {
+        count(Counter::StatesFull, bytes);
+    }
     let _ = BIRTHS.remove(LAST_BATCH);
     0
 }

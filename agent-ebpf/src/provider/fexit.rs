@@ -21,63 +21,40 @@ use crate::{
 };
 
 macro_rules! messages {
-    ($($(#[doc = $doc:literal])* $function:literal $first:ident $spare:ident $spare_2:ident $direction:ident, $result:literal, $received:expr;)*) => { $(
+    ($($(#[doc = $doc:literal])* $function:literal $first:ident $spare:ident $spare_2:ident $socket:ident $direction:ident, $result:literal, $received:expr;)*) => { $(
         $(#[doc = $doc])*
         #[fexit(function = $function)]
         pub fn $first(ctx: FExitContext) -> i32 {
-            message(&ctx, tcp(&ctx), Direction::$direction, ctx.arg($result), ($received)(&ctx), Run::First)
+            message(&ctx, $socket(&ctx), Direction::$direction, ctx.arg($result), ($received)(&ctx), Run::First)
         }
 
         /// The same for what the kernel leaves out.
         #[fexit(function = $function)]
         pub fn $spare(ctx: FExitContext) -> i32 {
-            message(&ctx, tcp(&ctx), Direction::$direction, ctx.arg($result), ($received)(&ctx), Run::Spare)
+            message(&ctx, $socket(&ctx), Direction::$direction, ctx.arg($result), ($received)(&ctx), Run::Spare)
         }
 
         /// And once more.
         #[fexit(function = $function)]
         pub fn $spare_2(ctx: FExitContext) -> i32 {
-            message(&ctx, tcp(&ctx), Direction::$direction, ctx.arg($result), ($received)(&ctx), Run::Spare)
+            message(&ctx, $socket(&ctx), Direction::$direction, ctx.arg($result), ($received)(&ctx), Run::Last)
         }
     )* };
 }
 
 messages! {
     /// `tcp_sendmsg(sk, msg, size)`.
-    "tcp_sendmsg" fexit_tcp_sendmsg fexit_tcp_sendmsg_spare fexit_tcp_sendmsg_spare_2 Out, 3, |_: &FExitContext| Received::Taken;
+    "tcp_sendmsg" fexit_tcp_sendmsg fexit_tcp_sendmsg_spare fexit_tcp_sendmsg_spare_2 tcp Out, 3, |_: &FExitContext| Received::Taken;
     /// `tcp_recvmsg(sk, msg, len, flags)`.
-    "tcp_recvmsg" fexit_tcp_recvmsg_4 fexit_tcp_recvmsg_4_spare fexit_tcp_recvmsg_4_spare_2 In, 4, |ctx: &FExitContext| Received::with(ctx.arg(3));
+    "tcp_recvmsg" fexit_tcp_recvmsg_4 fexit_tcp_recvmsg_4_spare fexit_tcp_recvmsg_4_spare_2 tcp In, 4, |ctx: &FExitContext| Received::with(ctx.arg(3));
     /// `tcp_recvmsg(sk, msg, len, flags, addr_len)`, from 5.19 on.
-    "tcp_recvmsg" fexit_tcp_recvmsg_5 fexit_tcp_recvmsg_5_spare fexit_tcp_recvmsg_5_spare_2 In, 5, |ctx: &FExitContext| Received::with(ctx.arg(3));
+    "tcp_recvmsg" fexit_tcp_recvmsg_5 fexit_tcp_recvmsg_5_spare fexit_tcp_recvmsg_5_spare_2 tcp In, 5, |ctx: &FExitContext| Received::with(ctx.arg(3));
     /// `tcp_recvmsg(sk, msg, len, nonblock, flags, addr_len)`, before 5.19.
-    "tcp_recvmsg" fexit_tcp_recvmsg_6 fexit_tcp_recvmsg_6_spare fexit_tcp_recvmsg_6_spare_2 In, 6, |ctx: &FExitContext| Received::with(ctx.arg(4));
-}
-
-/// `unix_stream_sendmsg(sock, msg, size)`.
-#[fexit(function = "unix_stream_sendmsg")]
-pub fn fexit_unix_stream_sendmsg(ctx: FExitContext) -> i32 {
-    message(
-        &ctx,
-        behind(&ctx),
-        Direction::Out,
-        ctx.arg(3),
-        Received::Taken,
-        Run::First,
-    )
-}
-
-/// `unix_stream_recvmsg(sock, msg, size, flags)`.
-#[fexit(function = "unix_stream_recvmsg")]
-pub fn fexit_unix_stream_recvmsg(ctx: FExitContext) -> i32 {
-    let received = Received::with_unix(ctx.arg(3));
-    message(
-        &ctx,
-        behind(&ctx),
-        Direction::In,
-        ctx.arg(4),
-        received,
-        Run::First,
-    )
+    "tcp_recvmsg" fexit_tcp_recvmsg_6 fexit_tcp_recvmsg_6_spare fexit_tcp_recvmsg_6_spare_2 tcp In, 6, |ctx: &FExitContext| Received::with(ctx.arg(4));
+    /// `unix_stream_sendmsg(sock, msg, size)`.
+    "unix_stream_sendmsg" fexit_unix_stream_sendmsg fexit_unix_stream_sendmsg_spare fexit_unix_stream_sendmsg_spare_2 behind Out, 3, |_: &FExitContext| Received::Taken;
+    /// `unix_stream_recvmsg(sock, msg, size, flags)`.
+    "unix_stream_recvmsg" fexit_unix_stream_recvmsg fexit_unix_stream_recvmsg_spare fexit_unix_stream_recvmsg_spare_2 behind In, 4, |ctx: &FExitContext| Received::with_unix(ctx.arg(3));
 }
 
 /// The first argument.

@@ -32,7 +32,7 @@ pub fn sock_send_length_spare(ctx: BtfTracePointContext) -> i32 {
 /// And once more.
 #[btf_tracepoint(function = "sock_send_length")]
 pub fn sock_send_length_spare_2(ctx: BtfTracePointContext) -> i32 {
-    handle(&ctx, Direction::Out, Received::Taken, Run::Spare)
+    handle(&ctx, Direction::Out, Received::Taken, Run::Last)
 }
 
 /// `sock_recv_length(sk, ret, flags)`.
@@ -50,7 +50,7 @@ pub fn sock_recv_length_spare(ctx: BtfTracePointContext) -> i32 {
 /// And once more.
 #[btf_tracepoint(function = "sock_recv_length")]
 pub fn sock_recv_length_spare_2(ctx: BtfTracePointContext) -> i32 {
-    handle(&ctx, Direction::In, Received::with(ctx.arg(2)), Run::Spare)
+    handle(&ctx, Direction::In, Received::with(ctx.arg(2)), Run::Last)
 }
 
 #[inline(always)]

@@ -21,7 +21,7 @@ pub fn call_enter_spare(ctx: BtfTracePointContext) -> i32 {
 /// And once more.
 #[btf_tracepoint(function = "sys_enter")]
 pub fn call_enter_spare_2(ctx: BtfTracePointContext) -> i32 {
-    enter(&ctx, Run::Spare)
+    enter(&ctx, Run::Last)
 }
 
 #[inline(always)]
@@ -31,7 +31,7 @@ fn enter(ctx: &BtfTracePointContext, run: Run) -> i32 {
         return 0;
     };
     let thread = bpf_get_current_pid_tgid();
-    if run == Run::Spare && CALLS.get_ptr(thread).is_some() {
+    if run != Run::First && CALLS.get_ptr(thread).is_some() {
         // The first one was here: exits take away what entries have put there.
         return 0;
     }
@@ -57,7 +57,7 @@ pub fn call_exit_spare(ctx: BtfTracePointContext) -> i32 {
 /// And once more.
 #[btf_tracepoint(function = "sys_exit")]
 pub fn call_exit_spare_2(ctx: BtfTracePointContext) -> i32 {
-    exit(&ctx, Run::Spare)
+    exit(&ctx, Run::Last)
 }
 
 #[inline(always)]
@@ -70,8 +70,11 @@ fn exit(ctx: &BtfTracePointContext, run: Run) -> i32 {
     let Some(call) = CALLS.get_ptr(thread) else {
         return 0;
     };
+    if run != Run::First {
+        count(Counter::TakenOver, 0);
+    }
     // SAFETY: a live map value, of this thread alone until it is removed. Not copied: the stack is short.
-    syscall::returned(ctx, unsafe { &*call }, ctx.arg(1), run);
+    syscall::returned(ctx, unsafe { &*call }, ctx.arg(1), Run::Sole);
     let _ = CALLS.remove(thread);
     0
 }

@@ -23,7 +23,7 @@ pub fn sys_exit_spare(ctx: BtfTracePointContext) -> i32 {
 /// And once more.
 #[btf_tracepoint(function = "sys_exit")]
 pub fn sys_exit_spare_2(ctx: BtfTracePointContext) -> i32 {
-    exit(&ctx, Run::Spare)
+    exit(&ctx, Run::Last)
 }
 
 #[inline(always)]

@@ -221,7 +221,7 @@ fn attach(
     if options.unrolled {
         features = features.without_loops();
     }
-    let spares = provider.spares(features, &hooks);
+    let mut spares = provider.spares(features, &hooks);
     let features_globals = features.globals(provider);
     let has_spares = ("HAS_SPARES", u32::from(!spares.is_empty()));
     // 0 is below every level: the programs' log statements are dead code for the verifier.
@@ -257,7 +257,10 @@ fn attach(
     let mut programs = Vec::new();
     // At returns of functions the newest program runs first, at tracepoints the oldest.
     let (older, newer) = match provider {
-        Provider::Fexit => (&spares, &hooks),
+        Provider::Fexit => {
+            spares.reverse();
+            (&spares, &hooks)
+        }
         _ => (&hooks, &spares),
     };
     for hook in COMMON.iter().chain(older).chain(newer) {

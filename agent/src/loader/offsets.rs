@@ -106,6 +106,8 @@ pub fn resolve(btf: &Btf) -> Result<Vec<(&'static str, u32)>, BtfError> {
     match look_up(btf, UNIX_OFFSETS) {
         Ok(unix) => {
             offsets.extend(unix);
+            let waiting = btf.offset("unix_sock", "inq_len").unwrap_or(0);
+            offsets.push(("OFF_UNIX_WAITING", waiting));
             offsets.push((HAS_UNIX, 1));
         }
         Err(error) => {

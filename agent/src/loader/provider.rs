@@ -83,9 +83,10 @@ macro_rules! spared {
 }
 
 /// Programs at work on transfers.
-const SPARED: [Spared; 9] = spared! {
+const SPARED: [Spared; 11] = spared! {
     "sock_send_length" "sock_recv_length" "sys_exit" "call_enter" "call_exit"
     "fexit_tcp_sendmsg" "fexit_tcp_recvmsg_4" "fexit_tcp_recvmsg_5" "fexit_tcp_recvmsg_6"
+    "fexit_unix_stream_sendmsg" "fexit_unix_stream_recvmsg"
 };
 
 /// Programs that are done sooner.
