@@ -18,6 +18,12 @@ pub enum Kind {
     Exit = 5,
     /// [`UnixOpenRecord`].
     UnixOpen = 6,
+    /// [`OpenRecord`] of a TCP connection that carries TLS: none of its bytes follow but those of [`Self::TlsHello`].
+    TlsOpen = 7,
+    /// [`ChunkHeader`] and payload: TLS records of a handshake, as they went over the socket; at most [`TLS_HELLO_BYTES_MAX`] bytes.
+    TlsHello = 8,
+    /// [`TlsSessionRecord`].
+    TlsSession = 9,
 }
 
 impl Kind {
@@ -31,6 +37,9 @@ impl Kind {
             4 => Self::Exec,
             5 => Self::Exit,
             6 => Self::UnixOpen,
+            7 => Self::TlsOpen,
+            8 => Self::TlsHello,
+            9 => Self::TlsSession,
             _ => return None,
         })
     }
@@ -217,6 +226,55 @@ pub struct UnixOpenRecord {
     pub name: [u8; UNIX_NAME_ROOM],
 }
 
+/// Most bytes of one transfer of a handshake that are sent ([`Kind::TlsHello`]).
+pub const TLS_HELLO_BYTES_MAX: usize = 4095;
+
+/// Bit of the ids of TLS sessions. No other id of a connection has it as its highest one.
+pub const TLS_SESSION: u64 = 1 << 61;
+
+/// Whose functions a TLS session goes through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum TlsFamily {
+    /// OpenSSL, and what has its interface: BoringSSL, LibreSSL.
+    OpenSsl = 1,
+    /// GnuTLS.
+    GnuTls = 2,
+    /// NSS.
+    Nss = 3,
+    /// `crypto/tls` of Go.
+    Go = 4,
+}
+
+impl TlsFamily {
+    /// The family with this number.
+    #[must_use]
+    pub const fn from_u8(value: u8) -> Option<Self> {
+        Some(match value {
+            1 => Self::OpenSsl,
+            2 => Self::GnuTls,
+            3 => Self::Nss,
+            4 => Self::Go,
+            _ => return None,
+        })
+    }
+}
+
+/// A TLS session whose plaintext looks like HTTP. To user space it is a connection over a connection: with an id of its own
+/// ([`TLS_SESSION`]), whose chunks and close are those of its plaintext, counted from 0 in each direction when it is fresh.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct TlsSessionRecord {
+    /// Its kind is [`Kind::TlsSession`]; role and addresses are those of the socket below.
+    pub open: OpenRecord,
+    /// Cookie of the socket below.
+    pub socket: u64,
+    /// [`TlsFamily`].
+    pub family: u8,
+    /// Zero.
+    pub reserved: [u8; 7],
+}
+
 /// Bits of [`CloseRecord::flags`].
 pub mod close_flags {
     /// The connection goes on: user space asked where it stands.
@@ -314,6 +372,7 @@ const _: () = {
     assert!(offset_of!(OpenRecord, owner) == 64);
     assert!(size_of::<UnixOpenRecord>() == 248 && offset_of!(UnixOpenRecord, peer_pid) == 112);
     assert!(offset_of!(UnixOpenRecord, name) == 120);
+    assert!(size_of::<TlsSessionRecord>() == 128 && offset_of!(TlsSessionRecord, socket) == 112);
     assert!(size_of::<CloseRecord>() == 88 && offset_of!(CloseRecord, unread) == 52);
     assert!(offset_of!(CloseRecord, rested_bytes) == 64 && offset_of!(CloseRecord, rested) == 80);
     assert!(

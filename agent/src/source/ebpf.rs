@@ -4,10 +4,11 @@ use std::mem::offset_of;
 
 use agent_common::{
     ChunkHeader, CloseRecord, Counter, Direction, EXEC_ARGS_BYTES, EXEC_FILE_BYTES, ExecRecord, ExitRecord,
-    Kind, OpenRecord, Owner, Role, Tuple, UNIX_NAME_ROOM, UnixOpenRecord, close_flags, open_flags,
+    Kind, OpenRecord, Owner, Role, TlsFamily, TlsSessionRecord, Tuple, UNIX_NAME_ROOM, UnixOpenRecord,
+    close_flags, open_flags,
 };
 
-use super::{Chunk, Close, Event, Open, Unix};
+use super::{Chunk, Close, Event, Open, Session, Unix};
 use crate::attribution::{ExecFacts, ProcessHint};
 
 /// Little-endian fields of a record (eBPF runs in the byte order of the host; all supported ones are little-endian).
@@ -69,6 +70,9 @@ pub fn parse(record: &[u8]) -> Option<Event<'_>> {
         Kind::Chunk => chunk(fields).map(Event::Chunk),
         Kind::Open => open(fields).map(Event::Open),
         Kind::UnixOpen => unix_open(fields).map(Event::Open),
+        Kind::TlsSession => tls_session(fields).map(Event::Open),
+        Kind::TlsOpen => open(fields).map(Event::TlsOpen),
+        Kind::TlsHello => chunk(fields).map(Event::TlsHello),
         Kind::Close if fields.u8(offset_of!(CloseRecord, flags))? & close_flags::GOES_ON != 0 => {
             close(fields).map(Event::Report)
         }
@@ -122,6 +126,7 @@ fn open(fields: Fields<'_>) -> Option<Open> {
         base: fresh.then_some(base),
         tuple: fields.tuple(offset_of!(OpenRecord, tuple))?,
         unix: None,
+        session: None,
         owner: fields.owner(offset_of!(OpenRecord, owner))?,
         weight: u32::from(fields.u8(offset_of!(OpenRecord, weight))?.max(1)),
         left_out: flags & open_flags::LEFT_OUT != 0,
@@ -139,6 +144,17 @@ fn unix_open(fields: Fields<'_>) -> Option<Open> {
     };
     Some(Open {
         unix: Some(unix),
+        ..open(fields)?
+    })
+}
+
+fn tls_session(fields: Fields<'_>) -> Option<Open> {
+    let session = Session {
+        socket: fields.u64(offset_of!(TlsSessionRecord, socket))?,
+        family: TlsFamily::from_u8(fields.u8(offset_of!(TlsSessionRecord, family))?)?,
+    };
+    Some(Open {
+        session: Some(session),
         ..open(fields)?
     })
 }
@@ -238,6 +254,27 @@ mod tests {
     }
 
     #[test]
+    fn a_tls_session_names_its_socket_and_its_family() {
+        for (family, known) in [(1, true), (4, true), (0, false), (5, false)] {
+            let header: [(usize, &[u8]); 3] = [
+                (0, &[Kind::TlsSession as u8, Role::Client as u8]),
+                (offset_of!(TlsSessionRecord, socket), &77_u64.to_le_bytes()),
+                (offset_of!(TlsSessionRecord, family), &[family]),
+            ];
+            let bytes = record(&header, size_of::<TlsSessionRecord>(), &[]);
+            let session = match parse(&bytes) {
+                Some(Event::Open(open)) => open.session,
+                _ => None,
+            };
+            let expected = Session {
+                socket: 77,
+                family: TlsFamily::from_u8(family).unwrap_or(TlsFamily::OpenSsl),
+            };
+            assert_eq!(session, known.then_some(expected), "{family}");
+        }
+    }
+
+    #[test]
     fn a_chunk() {
         let bytes = record(
             &[
@@ -274,8 +311,8 @@ mod tests {
             assert!(parse(&whole[..length]).is_none(), "{length}");
         }
         assert!(parse(&whole).is_some());
-        assert!(parse(&[9; 200]).is_none());
-        for kind in 0..=8 {
+        assert!(parse(&[10; 200]).is_none());
+        for kind in 0..=10 {
             let _ = parse(&[kind; 1000]);
         }
     }

@@ -5,7 +5,7 @@ pub mod file;
 pub mod har;
 pub mod pcap;
 
-use agent_common::{Counter, Direction, Role, Tuple};
+use agent_common::{Counter, Direction, Role, TlsFamily, Tuple};
 
 use crate::attribution::{ExecFacts, ProcessHint};
 
@@ -16,6 +16,10 @@ pub enum Event<'a> {
     Open(Open),
     /// Bytes.
     Chunk(Chunk<'a>),
+    /// A TCP connection that carries TLS.
+    TlsOpen(Open),
+    /// Bytes of a handshake on it, as they went over the socket.
+    TlsHello(Chunk<'a>),
     /// A connection's end.
     Close(Close),
     /// Where a connection stands that goes on.
@@ -46,6 +50,8 @@ pub struct Open {
     pub tuple: Tuple,
     /// Of a UNIX connection only.
     pub unix: Option<Unix>,
+    /// Of a TLS session only.
+    pub session: Option<Session>,
     /// Process.
     pub owner: ProcessHint,
     /// Connections of its process that it stands for, itself included.
@@ -61,6 +67,15 @@ pub struct Unix {
     pub name: Vec<u8>,
     /// Process of the peer, by the credentials of its socket; 0 where there are none.
     pub peer_pid: u32,
+}
+
+/// What only TLS sessions have. See [`agent_common::TlsSessionRecord`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Session {
+    /// The connection that carries it.
+    pub socket: u64,
+    /// Whose functions it goes through.
+    pub family: TlsFamily,
 }
 
 /// See [`agent_common::ChunkHeader`].

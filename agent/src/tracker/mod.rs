@@ -147,6 +147,8 @@ impl Tracker {
             Event::Open(open) => self.open(open, attribution, out),
             Event::Close(close) => self.close(*close, out),
             Event::Report(report) => self.report(report, out),
+            // Nobody holds them against the sessions yet.
+            Event::TlsOpen(_) | Event::TlsHello(_) => {}
             Event::Exec(facts) => {
                 let known = attribution.exec(facts);
                 self.exec(facts.hint.pid, known);

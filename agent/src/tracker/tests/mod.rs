@@ -117,6 +117,7 @@ impl Socket {
             tuple: self.tuple,
             owner: self.owner,
             unix: self.unix.clone(),
+            session: None,
             weight: 1,
             left_out: false,
         })

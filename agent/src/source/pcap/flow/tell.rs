@@ -37,6 +37,7 @@ impl Flow {
             },
             owner: ProcessHint::default(),
             unix: None,
+            session: None,
             weight: 1,
             left_out: false,
         }));
