@@ -20,6 +20,7 @@ mod limits;
 mod media;
 mod memory;
 mod segment;
+pub mod tls;
 pub mod websocket;
 
 pub use application::{

@@ -67,6 +67,7 @@ pub(super) fn call(
         peer,
         client: Address::Ip("10.0.0.1:40000".parse().unwrap()),
         server: Address::Ip("10.0.0.2:80".parse().unwrap()),
+        tls: None,
     }
 }
 

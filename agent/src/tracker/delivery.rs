@@ -15,6 +15,15 @@ use super::order::Order;
 use super::waiting::Waitings;
 use crate::attribution::Process;
 
+/// What is known of the TLS session that an exchange went through.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tls {
+    /// What its handshake said on the wire; empty where that was not seen.
+    pub facts: protocol::tls::Facts,
+    /// Whose functions gave the plaintext.
+    pub library: Arc<str>,
+}
+
 /// An exchange and who took part in it.
 #[derive(Debug)]
 pub struct Call {
@@ -39,6 +48,8 @@ pub struct Call {
     pub client: Address,
     /// Server's address.
     pub server: Address,
+    /// The TLS session that it went through; `None`: it went over the socket as it is.
+    pub tls: Option<Arc<Tls>>,
 }
 
 /// What all connections add to.
@@ -99,6 +110,7 @@ fn call_of(
         peer: peer.map(Arc::clone),
         client,
         server,
+        tls: None,
     }
 }
 

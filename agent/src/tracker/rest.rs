@@ -273,6 +273,7 @@ fn like(call: &Call) -> Call {
         peer: call.peer.clone(),
         client: call.client.clone(),
         server: call.server.clone(),
+        tls: call.tls.clone(),
         again: true,
         ..*call
     }
