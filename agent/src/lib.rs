@@ -24,4 +24,5 @@ pub mod source;
 pub mod spool;
 pub mod status;
 pub mod tap;
+pub mod tls;
 pub mod tracker;
