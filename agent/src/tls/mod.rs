@@ -2,4 +2,6 @@
 //!
 //! A file is known by its content, never by its name: a name is chosen by whoever may write to the container's disk.
 
+pub mod events;
 pub mod library;
+pub mod maps;
