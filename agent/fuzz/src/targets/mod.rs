@@ -10,6 +10,7 @@ mod hpack;
 mod pcap;
 mod policy;
 mod record;
+mod tls;
 mod websocket;
 
 /// One target.
@@ -45,6 +46,7 @@ pub const TARGETS: &[Target] = &[
     target("proxy", 512, connection::proxy),
     target("record", 1024, record::run),
     target("soap", 2048, application::soap),
+    target("tls", 4096, tls::run),
     target("websocket", 2048, websocket::run),
     target("wire", 2048, catalog::payload),
     target("xml_rpc", 2048, application::xml_rpc),

@@ -13,6 +13,8 @@ mod ja4;
 mod messages;
 mod records;
 mod server;
+#[cfg(test)]
+mod tests;
 
 pub use client::EXTENSIONS_MAX;
 pub use extensions::ALPN_OFFERED_MAX;
