@@ -58,11 +58,23 @@ pub enum Counter {
     StatesFull,
     /// Calls of more messages than are added up: of the others nobody knows how long they were.
     TooManyMessages,
+    /// Moved on connections that carry TLS, as on the wire.
+    Tls,
+    /// Connections found to carry TLS (events only).
+    TlsConnections,
+    /// Plaintext of TLS sessions of which nobody knows the connection.
+    TlsUnbound,
+    /// TLS sessions that turned out to lie over another connection than was thought (events only).
+    TlsRebound,
+    /// Calls of a TLS library inside of which another session was used (events only).
+    TlsNested,
+    /// TLS sessions for whose state there was no room (events only).
+    TlsSessionsFull,
 }
 
 impl Counter {
     /// All, in the order of their numbers.
-    pub const ALL: [Self; 27] = [
+    pub const ALL: [Self; 33] = [
         Self::Captured,
         Self::RingFull,
         Self::Fault,
@@ -90,6 +102,12 @@ impl Counter {
         Self::TakenOver,
         Self::StatesFull,
         Self::TooManyMessages,
+        Self::Tls,
+        Self::TlsConnections,
+        Self::TlsUnbound,
+        Self::TlsRebound,
+        Self::TlsNested,
+        Self::TlsSessionsFull,
     ];
 
     /// Entries of the counter map: events at `2 * n`, bytes at `2 * n + 1`.
@@ -132,6 +150,12 @@ impl Counter {
             Self::TakenOver => "taken_over",
             Self::StatesFull => "states_full",
             Self::TooManyMessages => "too_many_messages",
+            Self::Tls => "tls",
+            Self::TlsConnections => "tls_connections",
+            Self::TlsUnbound => "tls_unbound",
+            Self::TlsRebound => "tls_rebound",
+            Self::TlsNested => "tls_nested",
+            Self::TlsSessionsFull => "tls_sessions_full",
         }
     }
 
@@ -151,6 +175,8 @@ impl Counter {
                 | Self::Discarded
                 | Self::Rested
                 | Self::TakenOver
+                | Self::Tls
+                | Self::TlsConnections
         )
     }
 
@@ -169,8 +195,8 @@ impl Counter {
             Self::OutsideSyscall => "io_uring: not visible to this provider",
             Self::TooManyParts => "scattered buffers with more parts than are read",
             Self::Discarded => "read with MSG_TRUNC: thrown away by the process itself",
-            Self::NotHttp => "other protocols (or TLS)",
-            Self::NotHttpConnections => "connections of other protocols (or TLS)",
+            Self::NotHttp => "other protocols",
+            Self::NotHttpConnections => "connections of other protocols",
             Self::Filtered => "left out by a filter, or read at the other end, which is on this node too",
             Self::Lowered => "left out because the process would lose more time than harm.* allows",
             Self::Own => "the agent's own",
@@ -201,6 +227,14 @@ impl Counter {
             Self::TooManyMessages => {
                 "calls that received more messages than are added up: how many bytes those were is not known"
             }
+            Self::Tls => "connections that carry TLS, as on the wire",
+            Self::TlsConnections => "connections found to carry TLS",
+            Self::TlsUnbound => "plaintext of TLS sessions of which nobody knows the connection",
+            Self::TlsRebound => {
+                "TLS sessions that turned out to lie over another connection than was thought"
+            }
+            Self::TlsNested => "calls of a TLS library inside of which another session was used",
+            Self::TlsSessionsFull => "no room for the state of a TLS session: raise capture.tls_sessions_max",
         }
     }
 }

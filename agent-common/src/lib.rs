@@ -20,7 +20,7 @@ pub use control::{CONTROL_SLOTS, ControlSlot, FilterAction, Mode, REST_EVERY_MAX
 pub use counter::Counter;
 pub use limits::{
     MESSAGES_MAX, MESSAGES_MAX_UNROLLED, PIECES_MAX, PIECES_MAX_UNROLLED, STEPS_BACK_MAX,
-    STEPS_BACK_MAX_UNROLLED, THREADS_MAX,
+    STEPS_BACK_MAX_UNROLLED, THREADS_MAX, TLS_SESSIONS_MAX,
 };
 pub use record::{
     CHUNK_BYTES_MAX, CHUNK_CLASSES, ChunkHeader, CloseRecord, Direction, EXEC_ARGS_BYTES, EXEC_FILE_BYTES,

@@ -21,3 +21,6 @@ pub const MESSAGES_MAX_UNROLLED: u32 = 1024;
 /// Threads whose calls in progress are remembered, unless the configuration says otherwise; where a call's arguments are needed at its
 /// return (`syscall-enter-exit`, `kprobe`). Calls beyond: `threads_full`.
 pub const THREADS_MAX: u32 = 16_384;
+
+/// TLS sessions whose state is kept, unless the configuration says otherwise. Plaintext of others is counted.
+pub const TLS_SESSIONS_MAX: u32 = 16_384;

@@ -23,6 +23,10 @@ pub enum Sniff {
     Settings = 5,
     /// Another HTTP/2 frame. Only where the begin of a connection was not seen does that mean anything.
     Frame = 6,
+    /// A TLS record with which a handshake begins.
+    TlsHello = 7,
+    /// Another TLS record. Only where the begin of a connection was not seen does that mean anything.
+    TlsRecord = 8,
 }
 
 impl Sniff {
@@ -43,6 +47,8 @@ impl Sniff {
         Self::Settings,
         Self::Frame,
     ]);
+    const TLS_FRESH: u32 = Self::bits(&[Self::TlsHello]);
+    const TLS_LATE: u32 = Self::bits(&[Self::TlsHello, Self::TlsRecord]);
     const HTTP2: u32 = Self::bits(&[Self::Preface, Self::Settings, Self::Frame]);
 
     const fn bits(of: &[Self]) -> u32 {
@@ -58,6 +64,14 @@ impl Sniff {
     #[must_use]
     pub const fn is_http(number: u32, fresh: bool) -> bool {
         let wanted = if fresh { Self::FRESH } else { Self::LATE };
+        wanted >> (number & 31) & 1 != 0
+    }
+
+    /// The same of TLS.
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_tls(number: u32, fresh: bool) -> bool {
+        let wanted = if fresh { Self::TLS_FRESH } else { Self::TLS_LATE };
         wanted >> (number & 31) & 1 != 0
     }
 
@@ -120,6 +134,9 @@ pub fn sniff(bytes: &[u8; SNIFF_BYTES], length: u32) -> Sniff {
     if word == PREFACE {
         return Sniff::Preface;
     }
+    if bytes[0] != 0 && bytes[1] == TLS_MAJOR {
+        return tls(word, length);
+    }
     if bytes[0] == 0 {
         // No text begins so, and no frame of up to `FRAME_BYTES_MAX` bytes begins otherwise.
         return if length >= FRAME_HEADER_BYTES {
@@ -167,6 +184,35 @@ pub fn sniff(bytes: &[u8; SNIFF_BYTES], length: u32) -> Sniff {
         Sniff::Request
     } else {
         Sniff::Other
+    }
+}
+
+/// First byte of every version that a TLS record names (RFC 8446, 5.1). Of all that is looked for only frames may have it as their
+/// second byte, and these begin with 0.
+const TLS_MAJOR: u8 = 3;
+/// Header of a TLS record.
+const TLS_HEADER_BYTES: u32 = 5;
+/// Longest TLS record (RFC 8446, 5.2).
+const TLS_RECORD_BYTES_MAX: u32 = (1 << 14) + 256;
+
+/// Looks at a TLS record: its first eight bytes, in wire order from the low end.
+#[inline(always)]
+const fn tls(word: u64, length: u32) -> Sniff {
+    let kind = word & 0xff;
+    let minor = word >> 16 & 0xff;
+    let bytes = ((word >> 24 & 0xff) << 8 | word >> 32 & 0xff) as u32;
+    // change_cipher_spec, alert, handshake, application_data.
+    let fits = kind >= 0x14 && kind <= 0x17 && minor <= 4 && bytes > 0 && bytes <= TLS_RECORD_BYTES_MAX;
+    if !fits || length < TLS_HEADER_BYTES {
+        return Sniff::Other;
+    }
+    // client_hello, server_hello; readers that ask for the header alone have not got it yet.
+    let message = word >> 40 & 0xff;
+    let begins = length == TLS_HEADER_BYTES || message == 1 || message == 2;
+    if kind == 0x16 && begins {
+        Sniff::TlsHello
+    } else {
+        Sniff::TlsRecord
     }
 }
 
@@ -223,11 +269,15 @@ const fn frame(word: u64, ninth: u8) -> Sniff {
 mod tests {
     use super::*;
 
-    fn check(text: &[u8], expect: Sniff) {
+    fn look(text: &[u8]) -> Sniff {
         let mut bytes = [0; SNIFF_BYTES];
         let n = text.len().min(SNIFF_BYTES);
         bytes[..n].copy_from_slice(&text[..n]);
-        assert_eq!(sniff(&bytes, n as u32), expect, "{}", text.escape_ascii());
+        sniff(&bytes, n as u32)
+    }
+
+    fn check(text: &[u8], expect: Sniff) {
+        assert_eq!(look(text), expect, "{}", text.escape_ascii());
     }
 
     #[test]
@@ -294,6 +344,42 @@ mod tests {
         ] {
             check(frame, Sniff::Frame);
         }
+    }
+
+    #[test]
+    fn tls() {
+        for hello in [
+            &b"\x16\x03\x01\x02\0\x01\0\x01\xfc\x03\x03"[..],
+            b"\x16\x03\x03\0\x7a\x02\0\0\x76\x03\x03",
+            // The header alone, as some readers ask for it.
+            b"\x16\x03\x01\x02\0",
+        ] {
+            check(hello, Sniff::TlsHello);
+        }
+        for record in [
+            &b"\x17\x03\x03\0\x20"[..],
+            b"\x17\x03\x03\x41\0abcdef",
+            b"\x15\x03\x03\0\x02\x01\0",
+            b"\x14\x03\x03\0\x01\x01",
+            b"\x16\x03\x03\0\x46\x10\0\0\x42",
+        ] {
+            check(record, Sniff::TlsRecord);
+        }
+        for (other, why) in [
+            (&b"\x16\x03\x01\x02"[..], "cut"),
+            (b"\x13\x03\x01\x02\0\x01", "no kind of record"),
+            (b"\x18\x03\x01\x02\0\x01", "a heartbeat, which carries nothing"),
+            (b"\x16\x02\x01\x02\0\x01", "another major version"),
+            (b"\x16\x03\x05\x02\0\x01", "no minor version"),
+            (b"\x16\x03\x01\0\0\x01", "an empty record"),
+            (b"\x17\x03\x03\x41\x01abcdef", "longer than a record can be"),
+        ] {
+            assert_eq!(look(other), Sniff::Other, "{why}");
+        }
+        assert!(Sniff::is_tls(Sniff::TlsHello as u32, true));
+        assert!(!Sniff::is_tls(Sniff::TlsRecord as u32, true));
+        assert!(Sniff::is_tls(Sniff::TlsRecord as u32, false));
+        assert!(!joins(b"\x17\x03\x03\0\x20"));
     }
 
     #[test]
@@ -443,8 +529,7 @@ mod tests {
     #[test]
     fn other_protocols() {
         for text in [
-            &b"\x16\x03\x01\x02\0\x01\0\x01\xfc\x03\x03"[..],
-            b"SSH-2.0-OpenSSH_9.2",
+            &b"SSH-2.0-OpenSSH_9.2"[..],
             b"*1\r\n$4\r\nPING\r\n",
             b"USER anonymous\r\n",
             b"220 mail ESMTP\r\n",

@@ -1,7 +1,10 @@
 //! The arguments of the system call that the current thread is in, from its saved registers.
 
 use agent_common::Direction;
-use aya_ebpf::helpers::generated::{bpf_get_current_task, bpf_get_current_task_btf, bpf_task_pt_regs};
+use aya_ebpf::{
+    bindings::pt_regs,
+    helpers::generated::{bpf_get_current_task, bpf_get_current_task_btf, bpf_task_pt_regs},
+};
 
 use crate::kernel::{OFF_THREAD_STATUS, TYPED_TASK, direct, probed};
 
@@ -52,6 +55,28 @@ pub mod opaque {
     pub const IN: u64 = 1 << 32;
     /// One that sends.
     pub const OUT: u64 = 2 << 32;
+}
+
+/// What a return takes off the stack, bytes.
+#[cfg(bpf_target_arch = "x86_64")]
+pub const RETURN_POPS: u64 = 8;
+#[cfg(bpf_target_arch = "aarch64")]
+pub const RETURN_POPS: u64 = 0;
+
+/// The stack pointer among the registers that a probe gets.
+#[inline(always)]
+pub fn stack(registers: *const pt_regs) -> u64 {
+    // SAFETY: the context of a probe.
+    unsafe {
+        #[cfg(bpf_target_arch = "x86_64")]
+        {
+            (*registers).rsp
+        }
+        #[cfg(bpf_target_arch = "aarch64")]
+        {
+            (*registers).sp
+        }
+    }
 }
 
 #[inline(always)]

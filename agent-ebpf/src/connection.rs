@@ -36,6 +36,8 @@ pub mod mode {
     pub const RESTING: u8 = 7;
     /// Encrypted by the kernel itself. Counted when it closes.
     pub const KERNEL_TLS: u8 = 8;
+    /// Carries TLS, which a library does; see `tls`.
+    pub const TLS: u8 = 9;
 }
 
 /// Bits of [`Connection::flags`].
@@ -107,16 +109,23 @@ pub struct Connection {
     pub passed: u8,
     /// Directions of which `seen` is known, as bits.
     pub seen_ways: u8,
-    pub reserved: u8,
+    /// Not 0: bytes went over a connection that carries TLS.
+    pub is_used: u8,
     /// The thread that was last seen to send `message`.
     pub sender: u32,
-    /// Of a UNIX connection: bytes received and sent. Two threads that move bytes the same way at once may lose some of the sum.
+    /// Of a UNIX connection or a TLS session: bytes received and sent. Two threads that move bytes the same way at once may lose some of the sum.
     pub moved: [u64; 2],
     /// Sequence number after the last byte of which a program was told, received and sent. Of a UNIX connection: the thread that moved
     /// them, until the last spare has run.
     pub seen: [u32; 2],
     /// `struct msghdr` that a thread was last seen to send; 0 where nothing needs to know.
     pub message: u64,
+    /// Of a connection that carries TLS: the session's object in the memory of its process; 0 while that is not known.
+    pub ssl: u64,
+    /// And that process.
+    pub ssl_pid: u32,
+    /// Bytes of its hellos that were sent to user space, received and sent.
+    pub hello: [u16; 2],
 }
 
 const _: () = {
@@ -155,11 +164,14 @@ impl Connection {
             rest_turn: 0,
             passed: 0,
             seen_ways: 0,
-            reserved: 0,
+            is_used: 0,
             sender: 0,
             moved: [0; 2],
             seen: [0; 2],
             message: 0,
+            ssl: 0,
+            ssl_pid: 0,
+            hello: [0; 2],
         }
     }
 

@@ -11,7 +11,7 @@ use agent_common::{
 use aya_ebpf::helpers::{bpf_ktime_get_ns, generated::bpf_probe_read_user};
 
 use crate::{
-    connection::{Connection, flags},
+    connection::{Connection, flags, mode},
     count::count,
     filter,
     kernel::{OFF_TCP_BYTES_ACKED, OFF_TCP_BYTES_RECEIVED, OFF_TCP_BYTES_SENT, OFF_TCP_WRITE_SEQ, Socket},
@@ -40,7 +40,8 @@ pub struct Piece {
     pub flags: u8,
     /// Why less than `length` is captured, as in the record.
     pub reason: u8,
-    pub reserved: u8,
+    /// Not 0: bytes of a TLS handshake.
+    pub is_hello: u8,
 }
 
 /// Writes the header of a record in which nothing is captured yet.
@@ -51,7 +52,11 @@ pub struct Piece {
 unsafe fn describe(header: *mut ChunkHeader, piece: &Piece, stands_for: u32) {
     // SAFETY: by the caller.
     unsafe {
-        (*header).kind = Kind::Chunk as u8;
+        (*header).kind = if piece.is_hello == 0 {
+            Kind::Chunk as u8
+        } else {
+            Kind::TlsHello as u8
+        };
         (*header).direction = piece.direction;
         (*header).flags = piece.flags;
         (*header).reason = piece.reason;
@@ -138,7 +143,10 @@ impl Piece {
             self.cookie,
             u64::from(self.bytes) << 32 | u64::from(self.length),
             u64::from(self.offset),
-            u64::from(self.reason) << 16 | u64::from(self.flags) << 8 | u64::from(self.direction),
+            u64::from(self.is_hello) << 24
+                | u64::from(self.reason) << 16
+                | u64::from(self.flags) << 8
+                | u64::from(self.direction),
         ]
     }
 
@@ -152,7 +160,7 @@ impl Piece {
             direction: kind as u8,
             flags: (kind >> 8) as u8,
             reason: (kind >> 16) as u8,
-            reserved: 0,
+            is_hello: (kind >> 24) as u8,
         }
     }
 
@@ -258,7 +266,11 @@ pub fn open<const TRUSTED: bool>(socket: Socket<TRUSTED>, connection: &mut Conne
     let open = record.as_mut_ptr().cast::<OpenRecord>();
     // SAFETY: the reservation is as large as the record and eight-byte aligned.
     unsafe {
-        (*open).kind = Kind::Open as u8;
+        (*open).kind = if connection.mode == mode::TLS {
+            Kind::TlsOpen as u8
+        } else {
+            Kind::Open as u8
+        };
         announce(open, connection);
         filter::write_tuple(socket, &raw mut (*open).tuple);
     }

@@ -15,6 +15,7 @@ use crate::{
     maps::{CONNECTIONS_BY_ADDRESS, OWN_PEERS},
     owner,
     run::Run,
+    tls,
 };
 
 // enum in include/net/tcp_states.h.
@@ -165,6 +166,9 @@ fn closed(socket: Socket<true>, old: i32, run: Run) {
             old,
             TCP_FIN_WAIT1 | TCP_FIN_WAIT2 | TCP_TIME_WAIT | TCP_LAST_ACK | TCP_CLOSING
         );
+        if state.ssl != 0 {
+            tls::session::tls_over(state.ssl, state.ssl_pid.into(), state.cookie);
+        }
         let totals = Totals::of(socket, tcp, u32::from(fin));
         if state.flags & flags::ANNOUNCED != 0 {
             emit::close(state, &totals, 0);

@@ -4,7 +4,7 @@
 //! Map of the code: `provider` holds one file per way of hooking in, each of which calls `transfer` with the socket, the
 //! direction and the [`place::Place`] of the bytes; `transfer` and `turn` decide, `account` charges the process, `walk` goes through the
 //! bytes, `emit` builds records in the ring buffer; `run` tells why some programs are there more than once; `lifecycle` follows
-//! connections from establishment to close, `unix` those of the UNIX domain, `process` programs from
+//! connections from establishment to close, `unix` those of the UNIX domain, `tls` sessions over them, `process` programs from
 //! exec to exit.
 //!
 //! Invariants: no wakeup per event; no per-CPU scratch (it is shared when BPF is preemptible); every byte not sent is counted.
@@ -27,6 +27,7 @@ mod process;
 mod provider;
 mod rest;
 mod run;
+mod tls;
 mod transfer;
 mod turn;
 mod unix;

@@ -2,7 +2,7 @@
 
 use agent_common::{
     ACCOUNTS_MAX, ALLOWANCES_MAX, Account, Allowance, BIRTHS_MAX, CONTROL_SLOTS, ControlSlot, Counter,
-    ProcessKey, STATES_MAX, Settings, THREADS_MAX, Tuple,
+    ProcessKey, STATES_MAX, Settings, THREADS_MAX, TLS_SESSIONS_MAX, Tuple,
 };
 use aya_ebpf::{
     btf_maps::SkStorage,
@@ -10,7 +10,7 @@ use aya_ebpf::{
     maps::{Array, HashMap, LruHashMap, LruPerCpuHashMap, PerCpuArray, RingBuf},
 };
 
-use crate::{arch::Syscall, connection::Connection, provider::Message, walk::Cursor};
+use crate::{arch::Syscall, connection::Connection, provider::Message, tls, walk::Cursor};
 
 /// Records to the agent. Size set by the loader.
 #[map]
@@ -49,6 +49,19 @@ pub static SENDS: HashMap<u64, Message> = HashMap::with_max_entries(THREADS_MAX,
 /// Messages being received, or received last, by thread; with kprobes.
 #[map]
 pub static RECEIVES: HashMap<u64, Message> = HashMap::with_max_entries(THREADS_MAX, 0);
+
+/// Calls of TLS libraries in progress, by thread. Size set by the loader.
+#[map]
+pub static TLS_CALLS: HashMap<u64, tls::call::Call> = HashMap::with_max_entries(THREADS_MAX, 0);
+
+/// TLS sessions whose connection is known. Size set by the loader.
+#[map]
+pub static TLS_SESSIONS: HashMap<tls::session::Key, tls::session::State> =
+    HashMap::with_max_entries(TLS_SESSIONS_MAX, 0);
+
+/// One entry, which is zero: what a session begins with, too large for the stack.
+#[map]
+pub static BLANK_SESSION: Array<tls::session::State> = Array::with_max_entries(1, 0);
 
 /// One entry.
 #[map]

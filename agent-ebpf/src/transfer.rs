@@ -18,7 +18,7 @@ use crate::{
     place::Place,
     rest,
     run::Run,
-    turn, unix,
+    tls, turn, unix,
     walk::{self, Cursor},
 };
 
@@ -68,8 +68,20 @@ pub fn transfer<const TRUSTED: bool>(
     if !connection::is_in_socket::<TRUSTED>() || connection.inode != 0 {
         connection.touch();
     }
+    if connection.mode == mode::TLS {
+        return tls::below::carried(transfer, connection, place);
+    }
     let begun = account::begin(connection);
-    known(ctx, transfer, connection, place);
+    if let Some(mut cursor) = known(
+        ctx,
+        transfer.socket,
+        transfer.bytes,
+        transfer.direction,
+        connection,
+        place,
+    ) {
+        tls::below::found(transfer, connection, &mut cursor);
+    }
     account::end(begun, bytes);
 }
 
@@ -123,106 +135,161 @@ fn was_left_out<const TRUSTED: bool>(transfer: &Transfer<TRUSTED>, connection: &
     left_out
 }
 
-/// A transfer on a connection that has a state.
+/// What bytes go over: a socket, or a TLS session.
+pub trait Stream: Copy {
+    /// What the filters say of it, in the context of the process that uses it: a [`Verdict`] as a number.
+    fn judge(self, connection: &Connection, include_only: u32) -> u32;
+    /// Whether the kernel itself encrypts it.
+    fn is_tls_of_kernel(self, connection: &Connection) -> bool;
+    /// Place of the stream after the last byte that went by, of which a program is told now. `None` when there is nothing any more.
+    fn end(self, connection: &mut Connection, direction: Direction) -> Option<u32>;
+    /// Notes what spares have to know of a transfer that goes by; where there is none nobody asks for it.
+    fn rest_on(self, connection: &mut Connection, direction: Direction);
+    /// Tells user space where it stands.
+    fn report(self, connection: &mut Connection);
+    /// Announces it. False when the ring buffer is full.
+    fn open(self, connection: &mut Connection) -> bool;
+}
+
+impl<const TRUSTED: bool> Stream for Socket<TRUSTED> {
+    #[inline(always)]
+    fn judge(self, connection: &Connection, include_only: u32) -> u32 {
+        if connection.inode == 0 {
+            filter::judge(self, include_only)
+        } else {
+            unix::judge(self.number(), include_only)
+        }
+    }
+
+    #[inline(always)]
+    fn is_tls_of_kernel(self, connection: &Connection) -> bool {
+        connection.inode == 0 && self.has_kernel_tls()
+    }
+
+    #[inline(always)]
+    fn end(self, connection: &mut Connection, direction: Direction) -> Option<u32> {
+        if connection.inode != 0 {
+            return Some(unix::end(connection, direction));
+        }
+        let end = self.end(direction)?;
+        connection.see(direction, end);
+        Some(end)
+    }
+
+    #[inline(always)]
+    fn rest_on(self, connection: &mut Connection, direction: Direction) {
+        if HAS_SPARES.load() == 0 {
+            connection.seen_ways = 0;
+        } else if connection.inode == 0
+            && let Some(end) = self.end(direction)
+        {
+            connection.see(direction, end);
+        }
+    }
+
+    #[inline(always)]
+    fn report(self, connection: &mut Connection) {
+        if connection.inode == 0 {
+            emit::report(self, connection);
+        } else {
+            unix::report(self.number());
+        }
+    }
+
+    #[inline(always)]
+    fn open(self, connection: &mut Connection) -> bool {
+        if connection.inode == 0 {
+            emit::open(self, connection)
+        } else {
+            unix::open(self.number(), connection) != 0
+        }
+    }
+}
+
+/// A transfer over a stream that has a state. Gives the cursor, which points to the bytes, where they show that the connection carries TLS.
 #[inline(always)]
-fn known<const TRUSTED: bool>(
+pub fn known(
     ctx: &impl EbpfContext,
-    transfer: &Transfer<TRUSTED>,
+    stream: impl Stream,
+    length: u32,
+    direction: Direction,
     connection: &mut Connection,
     place: impl FnOnce() -> Place,
-) {
-    let bytes = u64::from(transfer.bytes);
-    match connection.mode {
-        mode::UNDECIDED | mode::CAPTURE => {}
-        mode::NOT_HTTP => return count(Counter::NotHttp, bytes),
-        mode::OWN => return count(Counter::Own, bytes),
+) -> Option<Cursor> {
+    let bytes = u64::from(length);
+    let now = connection.mode;
+    let left_out = match now {
+        mode::UNDECIDED | mode::CAPTURE => None,
+        mode::NOT_HTTP => Some(Counter::NotHttp),
+        mode::OWN => Some(Counter::Own),
         mode::FILTERED if connection.epoch != filter::settings().epoch => {
             turn::judge_anew(connection);
+            None
         }
-        mode::FILTERED => return count(Counter::Filtered, bytes),
-        mode::LOWERED => return count(Counter::Lowered, bytes),
-        mode::RESTING => {
-            if rest::goes_on(connection, transfer.direction, bytes) {
-                rest_on(transfer, connection);
-                return count(Counter::Rested, bytes);
-            }
+        mode::FILTERED => Some(Counter::Filtered),
+        mode::LOWERED => Some(Counter::Lowered),
+        mode::RESTING if rest::goes_on(connection, direction, bytes) => {
+            stream.rest_on(connection, direction);
+            Some(Counter::Rested)
         }
-        mode::KERNEL_TLS => return,
-        _ => return count(Counter::Skipped, bytes),
-    }
-    wanted(ctx, transfer, connection, place);
-}
-
-/// What the spare has to know of a transfer that goes by; where there is none nobody asks for it.
-#[inline(always)]
-fn rest_on<const TRUSTED: bool>(transfer: &Transfer<TRUSTED>, connection: &mut Connection) {
-    if HAS_SPARES.load() == 0 {
-        connection.seen_ways = 0;
-    } else if connection.inode == 0
-        && let Some(end) = transfer.socket.end(transfer.direction)
-    {
-        connection.see(transfer.direction, end);
+        mode::RESTING => None,
+        mode::KERNEL_TLS => return None,
+        _ => Some(Counter::Skipped),
+    };
+    match left_out {
+        Some(counter) => {
+            count(counter, bytes);
+            None
+        }
+        None => wanted(ctx, stream, length, direction, connection, place),
     }
 }
 
 #[inline(always)]
-fn wanted<const TRUSTED: bool>(
+fn wanted(
     ctx: &impl EbpfContext,
-    transfer: &Transfer<TRUSTED>,
+    stream: impl Stream,
+    length: u32,
+    direction: Direction,
     connection: &mut Connection,
     place: impl FnOnce() -> Place,
-) {
-    let bytes = u64::from(transfer.bytes);
+) -> Option<Cursor> {
+    let bytes = u64::from(length);
     if connection.mode == mode::UNDECIDED && connection.tries == 0 {
         let settings = filter::settings();
-        let verdict = if connection.inode == 0 {
-            filter::judge(transfer.socket, settings.include_only)
-        } else {
-            unix::judge(transfer.socket.number(), settings.include_only)
-        };
+        let verdict = stream.judge(connection, settings.include_only);
         if verdict == Verdict::Own as u32 {
             connection.mode = mode::OWN;
             debug!(ctx, "connection {}: the agent's own", connection.cookie);
-            return count(Counter::Own, bytes);
+            count(Counter::Own, bytes);
+            return None;
         }
         if verdict == Verdict::Unwanted as u32 {
             connection.mode = mode::FILTERED;
             connection.epoch = settings.epoch;
             debug!(ctx, "connection {}: left out by a filter", connection.cookie);
-            return count(Counter::Filtered, bytes);
+            count(Counter::Filtered, bytes);
+            return None;
         }
         account::admit(connection);
         if connection.mode == mode::LOWERED {
-            return count(Counter::Lowered, bytes);
+            count(Counter::Lowered, bytes);
+            return None;
         }
     }
-    let is_tcp = connection.inode == 0;
-    if is_tcp && connection.mode == mode::UNDECIDED && transfer.socket.has_kernel_tls() {
+    if connection.mode == mode::UNDECIDED && stream.is_tls_of_kernel(connection) {
         connection.mode = mode::KERNEL_TLS;
         debug!(ctx, "connection {}: encrypted by the kernel", connection.cookie);
-        return;
+        return None;
     }
-    let end = if is_tcp {
-        let Some(end) = transfer.socket.end(transfer.direction) else {
-            return;
-        };
-        connection.see(transfer.direction, end);
-        end
-    } else {
-        unix::end(connection, transfer.direction)
-    };
-    let start = end.wrapping_sub(transfer.bytes);
-    let mut cursor = Cursor::new(connection.cookie, start, transfer.bytes, transfer.direction);
+    let start = stream.end(connection, direction)?.wrapping_sub(length);
+    let mut cursor = Cursor::new(connection.cookie, start, length, direction);
     let next = turn::follow(connection, &raw mut cursor);
     if next & turn::REPORT != 0 {
-        if connection.inode == 0 {
-            emit::report(transfer.socket, connection);
-        } else {
-            unix::report(transfer.socket.number());
-        }
+        stream.report(connection);
     }
     if next & turn::GOES_ON == 0 {
-        return;
+        return None;
     }
     let reason = match cursor.point(place()) {
         Some(reason) => reason as u32,
@@ -238,29 +305,30 @@ fn wanted<const TRUSTED: bool>(
             owner::pid(),
             connection.mode
         );
+        if connection.mode == mode::TLS {
+            return Some(cursor);
+        }
     }
     if wanted == 0 {
-        return;
+        return None;
     }
     if connection.flags & flags::ANNOUNCED == 0 {
-        let announced = if connection.inode == 0 {
-            emit::open(transfer.socket, connection)
-        } else {
-            unix::open(transfer.socket.number(), connection) != 0
-        };
+        let announced = stream.open(connection);
         if connection.flags & flags::LEFT_OUT != 0 {
             if announced {
                 connection.mode = mode::LOWERED;
             }
-            return count(Counter::Lowered, bytes);
+            count(Counter::Lowered, bytes);
+            return None;
         }
         if !announced {
             // The piece cannot go ahead of the announcement.
             cursor.piece.turn_away(cursor.address);
-            connection.lose(transfer.direction, cursor.piece.length);
+            connection.lose(direction, cursor.piece.length);
             connection.stand_for_later(cursor.stands_for);
-            return;
+            return None;
         }
     }
     walk::send(connection, &raw mut cursor);
+    None
 }

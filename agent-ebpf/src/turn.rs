@@ -3,7 +3,7 @@
 //! Functions here that have C linkage are global: the verifier walks each once by itself. That is why they take plain memory and
 //! numbers, and why null checks that no caller needs are there.
 
-use agent_common::{ControlSlot, Counter, Direction, Mode, Sniff, chunk_flags, control_slot};
+use agent_common::{ControlSlot, Counter, Direction, Mode, Sniff, TLS_SESSION, chunk_flags, control_slot};
 
 use crate::{
     connection::{Connection, WHOLE_TURN, flags, index, mode},
@@ -116,6 +116,21 @@ pub extern "C" fn follow(connection: *mut Connection, cursor: *mut Cursor) -> u3
     asked | GOES_ON
 }
 
+/// [`obey`] for connections of whose transfers nothing else is to be decided. Global, as [`follow`].
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn asked(connection: *mut Connection, direction: u64) -> u32 {
+    // SAFETY: as in `follow`.
+    let Some(connection) = (unsafe { connection.as_mut() }) else {
+        return 0;
+    };
+    if direction == Direction::In as u64 {
+        obey(connection, Direction::In)
+    } else {
+        obey(connection, Direction::Out)
+    }
+}
+
 /// Takes an order of user space about this direction, if there is one. [`REPORT`] or 0.
 #[inline(always)]
 fn obey(connection: &mut Connection, direction: Direction) -> u32 {
@@ -172,6 +187,9 @@ pub extern "C" fn settle(connection: *mut Connection, cursor: *mut Cursor, reaso
     }
     if connection.mode == mode::UNDECIDED {
         decide(connection, cursor);
+        if connection.mode == mode::TLS {
+            return 0;
+        }
         if connection.mode != mode::CAPTURE {
             count(Counter::NotHttp, bytes);
             return 0;
@@ -213,6 +231,12 @@ fn decide(connection: &mut Connection, cursor: &Cursor) {
         if Sniff::is_http2(seen) {
             connection.turn_bytes_max = WHOLE_TURN;
         }
+        return;
+    }
+    // Over sockets of the UNIX domain nobody does that, and over TLS itself it would not be found again.
+    let is_tcp = connection.inode == 0 && connection.cookie & TLS_SESSION == 0;
+    if is_tcp && Sniff::is_tls(seen, fresh) {
+        connection.mode = mode::TLS;
         return;
     }
     let turn_start = cursor.piece.flags & chunk_flags::TURN_START != 0;

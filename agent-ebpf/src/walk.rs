@@ -64,7 +64,7 @@ impl Cursor {
                 direction: direction as u8,
                 flags: 0,
                 reason: 0,
-                reserved: 0,
+                is_hello: 0,
             },
         }
     }

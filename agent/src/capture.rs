@@ -91,6 +91,7 @@ impl Capture {
         let loaded = loader::load(&loader::Options {
             states_max: config.capture.states_max,
             threads_max: config.capture.threads_max,
+            tls_sessions_max: config.capture.tls_sessions_max,
             diagnostics: config.capture.diagnostics,
             ..loader::Options::new(config.capture.provider, config.capture.ring_bytes, settings)
         })

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use agent_common::{STATES_MAX, THREADS_MAX};
+use agent_common::{STATES_MAX, THREADS_MAX, TLS_SESSIONS_MAX};
 use figment::Figment;
 use figment::providers::{Env, Format, Toml};
 use serde::Deserialize;
@@ -101,6 +101,8 @@ pub struct Capture {
     pub states_max: u32,
     /// Threads whose calls in progress are remembered, 1 to 1048576, with `kprobe` and `syscall-enter-exit`.
     pub threads_max: u32,
+    /// TLS sessions whose state the programs keep, 1 to 1048576.
+    pub tls_sessions_max: u32,
     /// How often the ring buffer is emptied, milliseconds.
     pub drain_ms: u64,
     /// Bytes captured of what one end sends before the other answers, 1 to 65536; the rest of a body is measured, not read.
@@ -123,6 +125,7 @@ impl Default for Capture {
             ring_bytes: 16 << 20,
             states_max: STATES_MAX,
             threads_max: THREADS_MAX,
+            tls_sessions_max: TLS_SESSIONS_MAX,
             drain_ms: 10,
             turn_bytes: 64 << 10,
             head_bytes: 8 << 10,
@@ -354,6 +357,12 @@ impl Config {
             (
                 "capture.threads_max",
                 capture.threads_max,
+                1,
+                "must be 1 to 1048576",
+            ),
+            (
+                "capture.tls_sessions_max",
+                capture.tls_sessions_max,
                 1,
                 "must be 1 to 1048576",
             ),

@@ -71,6 +71,10 @@ fn errors_name_key_and_remedy() {
             "[capture]\nthreads_max = 0",
             ["capture.threads_max = 0", "1 to 1048576"],
         ),
+        (
+            "[capture]\ntls_sessions_max = 0",
+            ["capture.tls_sessions_max = 0", "1 to 1048576"],
+        ),
         ("[limits]\nconnections = 0", ["limits.connections", "at least 1"]),
         ("[harm]\ncpu_percent = -1", ["harm.cpu_percent = -1", "0 to 100"]),
         (

@@ -12,14 +12,16 @@ mod object;
 mod offsets;
 mod provider;
 mod states;
+mod tls;
 
 pub use accounts::Accounts;
-use agent_common::{STATES_MAX, Settings, THREADS_MAX};
+use agent_common::{STATES_MAX, Settings, THREADS_MAX, TLS_SESSIONS_MAX};
 use aya::{Ebpf, EbpfLoader, VerifierLogLevel, maps::RingBuf, programs::Program};
 pub use btf::{Btf, BtfError, KERNEL_BTF};
 pub use maps::{Control, Counters, Filters};
 pub use provider::{Attempt, Provider, ProviderChoice};
 pub use states::States;
+pub use tls::{AttachError, Attached, Probes, is_probed};
 
 use features::Features;
 use provider::Hook;
@@ -46,6 +48,8 @@ pub struct Options {
     pub states_max: u32,
     /// Threads whose calls in progress are remembered.
     pub threads_max: u32,
+    /// TLS sessions whose state is kept.
+    pub tls_sessions_max: u32,
     /// Programs walk as on kernels without `bpf_loop`, also where there is one.
     pub unrolled: bool,
     /// First settings.
@@ -63,6 +67,7 @@ impl Options {
             ring_bytes,
             states_max: STATES_MAX,
             threads_max: THREADS_MAX,
+            tls_sessions_max: TLS_SESSIONS_MAX,
             unrolled: false,
             settings,
             diagnostics: false,
@@ -148,6 +153,8 @@ pub struct Loaded {
     pub accounts: Accounts,
     /// States of connections by address.
     pub states: States,
+    /// Probes for TLS libraries, or why there are none.
+    pub tls: Result<Probes, String>,
     /// Diagnostics of the programs, when asked for.
     logger: Option<aya_log::EbpfLogger<&'static dyn log::Log>>,
     /// Keeps programs and links alive.
@@ -237,6 +244,8 @@ fn attach(
         .map_max_entries("CONNECTIONS_BY_ADDRESS", options.states_max)
         .map_max_entries("CALLS", options.threads_max)
         .map_max_entries("SENDS", options.threads_max)
+        .map_max_entries("TLS_CALLS", options.threads_max)
+        .map_max_entries("TLS_SESSIONS", options.tls_sessions_max)
         .map_max_entries("RECEIVES", options.threads_max)
         .verifier_log_level(VerifierLogLevel::STATS);
     let adapted = object::adapted(OBJECT, features).map_err(|detail| LoadError::Object {
@@ -267,6 +276,11 @@ fn attach(
         let facts = attach_program(&mut ebpf, &types, *hook)?;
         programs.push(facts);
     }
+    // Without them there still is everything that is not encrypted.
+    let tls = Probes::load(&mut ebpf, &mut programs).map_err(|error| chain(&error));
+    if let Err(error) = &tls {
+        tracing::warn!(%error, "TLS libraries are not probed");
+    }
     // Of sockets that are born later the programs see all.
     let states = States::take(&mut ebpf, options.states_max).map_err(object_error_map)?;
     let map = |ebpf: &mut Ebpf, name: &str| {
@@ -295,6 +309,7 @@ fn attach(
         counters,
         accounts,
         states,
+        tls,
         logger,
         ebpf: Some(ebpf),
     })

@@ -97,6 +97,10 @@ const UNIX_OFFSETS: &[(&str, Path)] = &[
 /// Global of the programs: whether all that they read of UNIX sockets is known.
 const HAS_UNIX: &str = "HAS_UNIX";
 
+/// And where a socket says how many bytes wait in it (from 6.17 on; 0 before): with it both ends of a stream know its places again after runs
+/// that the kernel left out.
+const UNIX_WAITING: &str = "OFF_UNIX_WAITING";
+
 /// Looks all of them up. Without those of UNIX sockets these are not captured, and all else is.
 ///
 /// # Errors
@@ -107,7 +111,7 @@ pub fn resolve(btf: &Btf) -> Result<Vec<(&'static str, u32)>, BtfError> {
         Ok(unix) => {
             offsets.extend(unix);
             let waiting = btf.offset("unix_sock", "inq_len").unwrap_or(0);
-            offsets.push(("OFF_UNIX_WAITING", waiting));
+            offsets.push((UNIX_WAITING, waiting));
             offsets.push((HAS_UNIX, 1));
         }
         Err(error) => {
@@ -137,7 +141,9 @@ mod tests {
     #[test]
     fn every_offset_resolves_on_the_running_kernel() {
         let offsets = resolve(&Btf::kernel().unwrap()).unwrap();
-        assert_eq!(offsets.len(), OFFSETS.len() + UNIX_OFFSETS.len() + 1);
+        assert_eq!(offsets.len(), OFFSETS.len() + UNIX_OFFSETS.len() + 2);
         assert_eq!(offsets.last(), Some(&(HAS_UNIX, 1)));
+        let waiting = offsets.iter().find(|(name, _)| *name == UNIX_WAITING);
+        assert!(waiting.is_some());
     }
 }
