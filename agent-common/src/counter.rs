@@ -231,7 +231,7 @@ impl Counter {
             Self::TlsConnections => "connections found to carry TLS",
             Self::TlsUnbound => "plaintext of TLS sessions of which nobody knows the connection",
             Self::TlsRebound => {
-                "TLS sessions that turned out to lie over another connection than was thought"
+                "sessions of TLS that turned out to lie over another connection than was thought"
             }
             Self::TlsNested => "calls of a TLS library inside of which another session was used",
             Self::TlsSessionsFull => "no room for the state of a TLS session: raise capture.tls_sessions_max",
