@@ -391,7 +391,7 @@ impl Capture {
             .map(|workload| workload.to_wire(self.epoch_us))
             .collect();
         let provider = self.loaded.provider.name();
-        payload.coverage = coverage::to_wire(self.tracker.take_coverage(), provider);
+        payload.coverage = coverage::to_wire(&self.tracker.take_coverage(), provider);
         payload.status = Some(self.status.to_wire(&self.status.node));
         outbox.submit(payload);
     }
@@ -415,7 +415,9 @@ impl Capture {
         self.status.decay = self.pipeline.decay_report();
         self.status.resident_bytes = crate::status::resident_bytes();
         self.status.counters = self.counters();
-        self.status.coverage = coverage::rows(self.tracker.coverage());
+        let covered = self.tracker.coverage();
+        self.status.coverage = coverage::rows(&covered);
+        self.status.traffic = coverage::traffic(&covered);
         self.status.export = self
             .sinks
             .export

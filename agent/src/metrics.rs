@@ -153,6 +153,7 @@ fn encode_rows(encoder: &mut DescriptorEncoder<'_>, status: &Status) -> fmt::Res
         let labels = [("kind", kind), ("reason", reason)];
         ConstCounter::new(bytes).encode(covered.encode_family(&labels)?)?;
     }
+    encode_traffic(encoder, status)?;
     let fates = [
         (Fate::Lost, "lost", "What should have been seen and was not"),
         (
@@ -178,6 +179,29 @@ fn encode_rows(encoder: &mut DescriptorEncoder<'_>, status: &Status) -> fmt::Res
         ConstCounter::new(*batches).encode(lost.encode_family(&[("reason", reason.as_str())])?)?;
     }
     Ok(())
+}
+
+/// What connections carry, and how much of TLS is decrypted.
+fn encode_traffic(encoder: &mut DescriptorEncoder<'_>, status: &Status) -> fmt::Result {
+    let sums = coverage::traffic_sums(&status.traffic);
+    let mut encode = |name, help, of: fn(&(u64, u64)) -> u64| -> fmt::Result {
+        let mut family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+        for ([class, library, reason], sum) in &sums {
+            let labels = [("class", *class), ("library", *library), ("reason", *reason)];
+            ConstCounter::new(of(sum)).encode(family.encode_family(&labels)?)?;
+        }
+        Ok(())
+    };
+    encode(
+        "traffic_connections",
+        "Connections by what they carry: http, tls_decrypted, tls_undecrypted, other",
+        |sum| sum.0,
+    )?;
+    encode(
+        "traffic_wire_bytes",
+        "Bytes that their sockets moved, of TLS as encrypted",
+        |sum| sum.1,
+    )
 }
 
 /// The text of a scrape.
@@ -263,6 +287,14 @@ mod tests {
                 missed: vec![("unseen".into(), 30)],
                 ..coverage::CoverageRow::default()
             }],
+            traffic: vec![coverage::TrafficRow {
+                class: "tls_undecrypted".into(),
+                library: "rustls".into(),
+                reason: "unsupported".into(),
+                connections: 2,
+                wire_bytes: 800,
+                ..coverage::TrafficRow::default()
+            }],
             decay: decay::Report {
                 enabled: true,
                 connections_resting: 5,
@@ -282,6 +314,8 @@ mod tests {
             "eastwatch_agent_lost_total{stage=\"kernel\",what=\"ring_full\"} 3",
             "eastwatch_agent_coverage_bytes_total{kind=\"read\",reason=\"read\"} 70",
             "eastwatch_agent_coverage_bytes_total{kind=\"missed\",reason=\"unseen\"} 30",
+            "eastwatch_agent_traffic_connections_total{class=\"tls_undecrypted\",library=\"rustls\",reason=\"unsupported\"} 2",
+            "eastwatch_agent_traffic_wire_bytes_total{class=\"tls_undecrypted\",library=\"rustls\",reason=\"unsupported\"} 800",
             "eastwatch_agent_connections 0",
             "eastwatch_agent_decay_enabled 1",
             "eastwatch_agent_decay_connections_resting 5",

@@ -11,7 +11,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 
-use crate::coverage::CoverageRow;
+use crate::coverage::{CoverageRow, TrafficRow};
 
 /// How long who asks waits for a picture of that moment; one that is ending makes none any more.
 const FRESH_WAIT: Duration = Duration::from_millis(500);
@@ -124,6 +124,9 @@ pub struct Status {
     pub counters: Vec<CounterRow>,
     /// How much of each workload was read, lowest rate first.
     pub coverage: Vec<CoverageRow>,
+    /// What the connections of each workload carry.
+    #[serde(default)]
+    pub traffic: Vec<TrafficRow>,
     /// Way to the collector.
     pub export: ExportRow,
     /// What capturing adds to processes.

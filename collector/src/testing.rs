@@ -151,6 +151,7 @@ pub fn covered(workload: &str, bytes: &[(v1::CoverageKind, &str, u64)]) -> v1::P
         workload: workload.to_owned(),
         provider: "sock-length".to_owned(),
         bytes: bytes.collect(),
+        ..v1::CoverageDelta::default()
     };
     v1::Payload {
         coverage: vec![delta],

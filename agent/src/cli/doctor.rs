@@ -12,7 +12,7 @@ use super::output::{Output, bytes};
 use crate::capture::{kernel_release, provider_rows};
 use crate::config::Config;
 use crate::control::client;
-use crate::coverage::CoverageRow;
+use crate::coverage::{self, CoverageRow, TlsRow};
 use crate::loader::{self, Btf, KERNEL_BTF, LoadError, Provider};
 use crate::status::{Fate, ProviderRow, Status};
 
@@ -359,6 +359,7 @@ fn print_agent(out: &mut impl Write, agent: &Status) -> Result<()> {
     print_costs(out, agent)?;
     print_decay(out, agent)?;
     print_coverage(out, &agent.coverage)?;
+    print_tls(out, &coverage::tls(&agent.traffic))?;
     for (fate, title) in [
         (Fate::Lost, "LOST"),
         (Fate::LeftOut, "LEFT OUT"),
@@ -419,6 +420,46 @@ fn print_coverage(out: &mut impl Write, coverage: &[CoverageRow]) -> Result<()> 
     let more = coverage.len().saturating_sub(WORKLOADS_SHOWN);
     if more > 0 {
         writeln!(out, "and {more} workloads with higher rates")?;
+    }
+    Ok(())
+}
+
+fn print_tls(out: &mut impl Write, rows: &[TlsRow<'_>]) -> Result<()> {
+    if rows.is_empty() {
+        return Ok(());
+    }
+    let mut tls = table(&[
+        "TLS OF WORKLOAD",
+        "LIBRARY",
+        "CONNECTIONS",
+        "WIRE BYTES",
+        "DECRYPTED",
+        "REASON",
+    ]);
+    for row in rows.iter().take(WORKLOADS_SHOWN) {
+        let share = (row.wire_bytes > 0).then(|| row.decrypted_bytes as f64 / row.wire_bytes as f64);
+        let reasons = row.reasons.iter();
+        let reasons: Vec<_> = reasons
+            .map(|(name, size)| format!("{name} {}", bytes(*size)))
+            .collect();
+        let library = if row.library.is_empty() {
+            "unknown"
+        } else {
+            row.library
+        };
+        tls.add_row([
+            row.workload.to_owned(),
+            library.to_owned(),
+            row.connections.to_string(),
+            bytes(row.wire_bytes),
+            share.map_or(String::new(), rate),
+            reasons.join(", "),
+        ]);
+    }
+    writeln!(out, "\n{tls}")?;
+    let more = rows.len().saturating_sub(WORKLOADS_SHOWN);
+    if more > 0 {
+        writeln!(out, "and {more} of which less is not decrypted")?;
     }
     Ok(())
 }

@@ -163,7 +163,12 @@ fn fate(stage: &str, name: &str) -> Fate {
         ) => Fate::Lost,
         (
             "tracker",
-            "connections_filtered" | "connections_lowered" | "connections_evicted" | "chunks_untracked",
+            "connections_filtered"
+            | "connections_lowered"
+            | "connections_evicted"
+            | "chunks_untracked"
+            | "tls_sockets_evicted"
+            | "tls_hellos_untracked",
         )
         | ("protocol", "left_out")
         | (
@@ -252,7 +257,7 @@ mod tests {
         let of = |stage| judged.clone().filter(|row| row.stage == stage).count();
         assert_eq!(
             (of("tracker"), of("protocol"), of("attribution"), of("harm")),
-            (10, 15, 7, 2)
+            (12, 15, 7, 2)
         );
     }
 }

@@ -6,9 +6,11 @@ use agent_common::{Direction as Way, Role, Tuple};
 use protocol::{Direction, Limits, Start};
 
 use super::address::Address;
+use super::class::{Class, family_name};
 use super::coverage::Coverage;
+use super::delivery::Tls;
 use super::demand::Demand;
-use super::ends::Side;
+use super::ends::{Place, Side};
 use super::fate::Fate;
 use super::joint;
 use super::reconcile::Books;
@@ -64,8 +66,14 @@ pub struct Connection {
     pub asked_ns: u64,
     /// Which way bytes last went.
     pub last_way: Way,
-    /// First sequence numbers each way, where it was seen from its begin.
+    /// First sequence numbers each way of its socket, where that was seen from its begin.
     pub base: Option<[u32; 2]>,
+    /// What it is before anything else is known of it: HTTP, or TLS that is decrypted.
+    pub class: Class,
+    /// It counts as a connection of a class.
+    pub counted: bool,
+    /// Of a TLS session: what its calls say of it.
+    pub tls: Option<Arc<Tls>>,
     /// What its ends told; `None` when it was not seen from its begin.
     pub told: Option<joint::Shared>,
     /// Which way requests go; `None` while it is not known.
@@ -157,6 +165,14 @@ impl Connection {
             asked_ns: open.time_ns,
             last_way: Way::In,
             base: open.base,
+            class: match open.session {
+                None => Class::Http,
+                Some(session) => Class::Decrypted {
+                    library: family_name(session.family),
+                },
+            },
+            counted: false,
+            tls: None,
             told: open.base.map(|_| joint::Shared::default()),
             request_way: None,
             role,
@@ -167,6 +183,11 @@ impl Connection {
             http: Parser::Awake(Box::new(protocol::Connection::new(limits, start))),
             rest: None,
         }
+    }
+
+    /// Where it is found by its other end.
+    pub fn place(&self) -> Place {
+        Place::new(self.tuple, self.netns, self.class != Class::Http)
     }
 
     /// Which end this is, as far as is known.

@@ -78,8 +78,18 @@ counters! {
     exchanges_rested_unknown,
     /// Times that the programs said where a connection stands that goes on.
     reports,
-    /// Bytes whose capture rate counts under another name because there were too many workloads.
+    /// Bytes that count under another name because there were too many workloads.
     coverage_folded_bytes,
+    /// TCP connections that carry TLS.
+    tls_sockets_opened,
+    /// Of which nobody said so before a session over them was found: its announcement was lost, or they carried HTTP first (CONNECT).
+    tls_sockets_unannounced,
+    /// TLS connections beyond the limit: the oldest is forgotten, and what goes over it later is not counted.
+    tls_sockets_evicted,
+    /// Parts of TLS handshakes of connections that are not known: left out by the policy or the limit.
+    tls_hellos_untracked,
+    /// TLS handshakes that were not read to their end: parts are missing, or they are longer than what is read.
+    tls_hellos_cut,
     /// Records that could not be understood.
     records_invalid,
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use protocol::Exchange;
 
 use super::address::Address;
+use super::class::Class;
 use super::compare::{Own, Stand};
 use super::connection::{Connection, Ledger};
 use super::counters::Counters;
@@ -110,7 +111,7 @@ fn call_of(
         peer: peer.map(Arc::clone),
         client,
         server,
-        tls: None,
+        tls: connection.tls.clone(),
     }
 }
 
@@ -125,7 +126,7 @@ impl Common {
                 told: connection.told.clone(),
                 closed_ns: None,
             };
-            self.ends.insert(&connection.tuple, connection.netns, end);
+            self.ends.insert(connection.place(), end);
         }
     }
 
@@ -150,12 +151,10 @@ impl Common {
                 continue;
             };
             connection.exchanges += 1;
-            let other = self.ends.other(
-                &connection.tuple,
-                connection.netns,
-                connection.base,
-                connection.opened_ns,
-            );
+            connection.count_once(Class::Http, &mut self.ledger);
+            let other = self
+                .ends
+                .other(connection.place(), connection.base, connection.opened_ns);
             let own = Own {
                 side,
                 name: self.waitings.name(&exchange),
@@ -208,9 +207,9 @@ impl Common {
                 connection: connection.id,
             });
             if connection.exchanges == 0 {
+                connection.count_once(Class::Other, &mut self.ledger);
                 // This end gives no exchange. If the other one does, that is the record.
-                self.ends
-                    .remove(&connection.tuple, connection.netns, connection.id);
+                self.ends.remove(connection.place(), connection.id);
             }
         }
     }

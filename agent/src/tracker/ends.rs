@@ -38,15 +38,24 @@ pub struct End {
     pub closed_ns: Option<u64>,
 }
 
-/// Addresses, and the network namespace where they mean something only within it.
-type Key = (Tuple, u32);
+/// Where an end is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Place {
+    /// Addresses.
+    pub tuple: Tuple,
+    /// Network namespace; 0 where the addresses mean the same in all.
+    netns: u32,
+    /// It is a TLS session over the connection between these addresses: the connection itself may be tracked too, if it said something
+    /// in plaintext first (CONNECT).
+    is_session: bool,
+}
 
 /// See the module's description.
 #[derive(Debug, Default)]
 pub struct Ends {
-    ends: HashMap<Key, End>,
+    ends: HashMap<Place, End>,
     /// Ends to forget, by time.
-    closed: VecDeque<(u64, Key, u64)>,
+    closed: VecDeque<(u64, Place, u64)>,
 }
 
 /// True for 127.0.0.0/8 (also v4-mapped) and ::1.
@@ -55,55 +64,62 @@ fn is_loopback(address: &[u8; 16]) -> bool {
     address.is_loopback() || address.to_ipv4_mapped().is_some_and(|v4| v4.is_loopback())
 }
 
-fn key(tuple: &Tuple, netns: u32) -> Key {
-    let scope = if is_loopback(&tuple.local) || is_loopback(&tuple.remote) {
-        netns
-    } else {
-        0
-    };
-    (*tuple, scope)
+impl Place {
+    /// An end with these addresses in this network namespace.
+    pub fn new(tuple: Tuple, netns: u32, is_session: bool) -> Self {
+        let is_local = is_loopback(&tuple.local) || is_loopback(&tuple.remote);
+        Self {
+            tuple,
+            netns: if is_local { netns } else { 0 },
+            is_session,
+        }
+    }
+
+    fn opposite(&self) -> Self {
+        let tuple = Tuple {
+            local: self.tuple.remote,
+            remote: self.tuple.local,
+            local_port: self.tuple.remote_port,
+            remote_port: self.tuple.local_port,
+        };
+        Self { tuple, ..*self }
+    }
 }
 
 impl Ends {
     /// Notes an end.
-    pub fn insert(&mut self, tuple: &Tuple, netns: u32, end: End) {
-        self.ends.insert(key(tuple, netns), end);
+    pub fn insert(&mut self, place: Place, end: End) {
+        self.ends.insert(place, end);
     }
 
     /// An end has closed; it is known for a while more.
-    pub fn close(&mut self, tuple: &Tuple, netns: u32, connection: u64, now_ns: u64) {
-        if let Some(end) = self.of(tuple, netns, connection) {
+    pub fn close(&mut self, place: Place, connection: u64, now_ns: u64) {
+        if let Some(end) = self.of(place, connection) {
             end.closed_ns = Some(now_ns);
         }
-        self.closed
-            .push_back((now_ns.saturating_add(LINGER_NS), key(tuple, netns), connection));
+        let deadline = now_ns.saturating_add(LINGER_NS);
+        self.closed.push_back((deadline, place, connection));
     }
 
-    fn of(&mut self, tuple: &Tuple, netns: u32, connection: u64) -> Option<&mut End> {
+    fn of(&mut self, place: Place, connection: u64) -> Option<&mut End> {
         self.ends
-            .get_mut(&key(tuple, netns))
+            .get_mut(&place)
             .filter(|end| end.connection == connection)
     }
 
     /// An end says nothing any more: the other one speaks for both.
-    pub fn remove(&mut self, tuple: &Tuple, netns: u32, connection: u64) {
-        if self.of(tuple, netns, connection).is_some() {
-            self.ends.remove(&key(tuple, netns));
+    pub fn remove(&mut self, place: Place, connection: u64) {
+        if self.of(place, connection).is_some() {
+            self.ends.remove(&place);
         }
     }
 
     /// The other end of a connection that was announced at `opened_ns`, if it is on this node and seen. One that closed before is that
     /// of an earlier connection between the same addresses, unless the sequence numbers say otherwise: a client's first bytes may be
     /// reported when its server has answered and closed.
-    pub fn other(&self, tuple: &Tuple, netns: u32, base: Option<[u32; 2]>, opened_ns: u64) -> Option<&End> {
+    pub fn other(&self, place: Place, base: Option<[u32; 2]>, opened_ns: u64) -> Option<&End> {
         let base = base.map(|[first, second]| [second, first]);
-        let reverse = Tuple {
-            local: tuple.remote,
-            remote: tuple.local,
-            local_port: tuple.remote_port,
-            remote_port: tuple.local_port,
-        };
-        self.ends.get(&key(&reverse, netns)).filter(|end| {
+        self.ends.get(&place.opposite()).filter(|end| {
             end.closed_ns.is_none_or(|closed_ns| closed_ns >= opened_ns)
                 || (base.is_some() && end.base == base)
         })
@@ -111,17 +127,17 @@ impl Ends {
 
     /// Forgets ends that closed long enough ago.
     pub fn expire(&mut self, now_ns: u64) {
-        while let Some((deadline, key, connection)) = self.closed.front() {
+        while let Some((deadline, place, connection)) = self.closed.front() {
             if *deadline > now_ns {
                 break;
             }
             // The addresses may be in use by a newer connection.
             if self
                 .ends
-                .get(key)
+                .get(place)
                 .is_some_and(|end| end.connection == *connection)
             {
-                self.ends.remove(key);
+                self.ends.remove(place);
             }
             self.closed.pop_front();
         }

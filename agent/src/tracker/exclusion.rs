@@ -3,11 +3,10 @@
 use policy::FilterPolicy;
 
 use super::Tracker;
-use super::connection::Connection;
 use super::delivery::Call;
 use super::judge::{Judge, Verdict};
 use super::order::Order;
-use crate::attribution::Attribution;
+use crate::attribution::{Attribution, Process};
 
 /// How often it is looked whether a process that is left out still runs, nanoseconds: its exit may not have been reported.
 pub const EXCLUDED_CHECK_NS: u64 = 60_000_000_000;
@@ -43,10 +42,12 @@ impl Tracker {
             connection.abandon(connection.active_ns, &mut common.ledger);
             common.deliver_if(&mut connection, |exchange| exchange.response.is_some(), out);
             connection.release(&mut common.ledger);
-            common
-                .ends
-                .remove(&connection.tuple, connection.netns, connection.id);
+            common.ends.remove(connection.place(), connection.id);
         }
+        let judge = &self.judge;
+        self.tls.retain(&mut self.common.ledger, |process, port| {
+            judge.judge(process, Some(port)) == Verdict::Capture
+        });
     }
 
     /// Another program in a process, which may have inherited connections. `known`: records told of it before.
@@ -61,18 +62,15 @@ impl Tracker {
         }
     }
 
-    /// Whether the policy captures it; if not, orders say so.
-    pub(super) fn is_wanted(&mut self, connection: &Connection) -> bool {
-        let process = &connection.process;
-        let verdict = self.judge.judge(process, connection.service_port());
+    /// Whether the policy captures a connection; if not, orders say so.
+    pub(super) fn is_wanted(&mut self, connection: u64, process: &Process, port: Option<u16>) -> bool {
+        let verdict = self.judge.judge(process, port);
         if verdict == Verdict::Capture {
             return true;
         }
         let common = &mut self.common;
         common.counters.connections_filtered += 1;
-        common.orders.push(Order::LeaveOut {
-            connection: connection.id,
-        });
+        common.orders.push(Order::LeaveOut { connection });
         let key = process.key;
         match verdict {
             Verdict::Capture | Verdict::Connection => {}

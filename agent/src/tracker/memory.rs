@@ -6,6 +6,7 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
 use super::Tracker;
+use super::class::Class;
 use super::connection::{Connection, Ledger};
 use super::delivery::Call;
 
@@ -28,6 +29,7 @@ impl Connection {
     pub fn release(&mut self, ledger: &mut Ledger) {
         self.count(ledger);
         self.close_books(ledger);
+        self.count_once(Class::Http, ledger);
         ledger.parser_bytes -= std::mem::take(&mut self.memory);
     }
 }
@@ -45,6 +47,7 @@ impl Tracker {
 
     /// The programs have no room for a connection any more: what comes of it has another name.
     pub fn forget(&mut self, id: u64, now_ns: u64, out: &mut impl FnMut(Call)) {
+        self.tls.give_up(id, &mut self.common.ledger);
         self.give_up(id, now_ns, out);
     }
 

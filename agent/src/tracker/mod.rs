@@ -4,6 +4,7 @@
 //! this node saw comes out once, at the server's end, as the end saw it that saw more.
 
 mod address;
+mod class;
 mod compare;
 mod connection;
 mod counters;
@@ -13,6 +14,7 @@ mod demand;
 mod ends;
 mod exclusion;
 mod fate;
+mod idle;
 mod joint;
 mod judge;
 mod leftover;
@@ -27,6 +29,7 @@ mod standing;
 mod stream;
 #[cfg(test)]
 mod tests;
+mod tls;
 mod waiting;
 
 use std::collections::VecDeque;
@@ -36,9 +39,10 @@ use foldhash::{HashMap, HashMapExt, HashSet, HashSetExt};
 use policy::FilterPolicy;
 
 pub use self::address::Address;
+pub use self::class::Class;
 use self::connection::Connection;
 pub use self::counters::Counters;
-pub use self::coverage::{OTHERS, WORKLOADS_MAX};
+pub use self::coverage::{Account, Coverage, OTHERS, Tally, WORKLOADS_MAX};
 use self::delivery::Common;
 pub use self::delivery::{Call, Tls};
 pub use self::ends::Side;
@@ -51,6 +55,7 @@ use self::passing::Taken;
 use self::silence::JOINED_ENOUGH;
 pub use self::standing::RECONCILE_S;
 use self::stream::Segment;
+pub use self::tls::{Finding, Findings};
 use crate::attribution::{Attribution, ProcessKey};
 use crate::source::{Chunk, Close, Event, Open};
 
@@ -83,6 +88,8 @@ pub struct Tracker {
     limits: Limits,
     judge: Judge,
     connections: HashMap<u64, Connection>,
+    /// Connections that carry TLS.
+    tls: tls::Sockets,
     /// Roles of connections that are older than the agent.
     roles: HashMap<u64, Role>,
     /// Closed, but maybe not read to the end; by deadline. At most one entry for each connection tracked.
@@ -111,6 +118,7 @@ impl Tracker {
             limits,
             judge: Judge::new(filter),
             connections: HashMap::new(),
+            tls: tls::Sockets::default(),
             roles: HashMap::new(),
             closing: VecDeque::new(),
             waiting: HashSet::new(),
@@ -147,8 +155,8 @@ impl Tracker {
             Event::Open(open) => self.open(open, attribution, out),
             Event::Close(close) => self.close(*close, out),
             Event::Report(report) => self.report(report, out),
-            // Nobody holds them against the sessions yet.
-            Event::TlsOpen(_) | Event::TlsHello(_) => {}
+            Event::TlsOpen(open) => self.tls_open(open, attribution),
+            Event::TlsHello(chunk) => self.tls_hello(chunk, attribution),
             Event::Exec(facts) => {
                 let known = attribution.exec(facts);
                 self.exec(facts.hint.pid, known);
@@ -187,7 +195,7 @@ impl Tracker {
             open.role
         };
         let mut connection = Connection::new(open, role, process, self.limits.http);
-        if !self.is_wanted(&connection) {
+        if !self.is_wanted(connection.id, &connection.process, connection.service_port()) {
             return;
         }
         if let Some(unix) = &open.unix
@@ -202,24 +210,15 @@ impl Tracker {
             });
             return;
         }
+        if let Some(session) = open.session {
+            self.bind(&mut connection, open, session);
+        }
         self.common.note_end(&connection);
         if open.left_out {
             self.common.counters.connections_lowered += 1;
             connection.fall_still(&mut self.common.ledger);
         }
         self.connections.insert(open.connection, connection);
-    }
-
-    /// Makes room. False when there is nobody asleep or dozing.
-    fn evict(&mut self, now_ns: u64, out: &mut impl FnMut(Call)) -> bool {
-        while let Some(id) = self.asleep.pop_front() {
-            if self.connections.get(&id).is_some_and(Connection::may_go) {
-                self.common.counters.connections_evicted += 1;
-                self.give_up(id, now_ns, out);
-                return true;
-            }
-        }
-        false
     }
 
     fn chunk(&mut self, chunk: &Chunk<'_>, attribution: &mut Attribution, out: &mut impl FnMut(Call)) {
@@ -334,6 +333,7 @@ impl Tracker {
     }
 
     fn close(&mut self, close: Close, out: &mut impl FnMut(Call)) {
+        self.tls.told(&close, true, &mut self.common.ledger);
         let Some(connection) = self.connections.get_mut(&close.connection) else {
             self.common.counters.exchanges_rested_unknown += u64::from(close.rested);
             return;
@@ -360,7 +360,7 @@ impl Tracker {
         connection.release(&mut common.ledger);
         common
             .ends
-            .close(&connection.tuple, connection.netns, connection.id, close.time_ns);
+            .close(connection.place(), connection.id, close.time_ns);
     }
 
     /// Call after each round of draining the source, with the time up to which it was drained.
@@ -392,39 +392,6 @@ impl Tracker {
         self.ask(now_ns);
     }
 
-    /// Puts connections to sleep of which nothing was heard for long: their end may not have been reported.
-    fn sweep(&mut self, now_ns: u64, out: &mut impl FnMut(Call)) {
-        if now_ns.saturating_sub(self.swept_ns) < self.limits.idle_ns / 4 {
-            return;
-        }
-        self.swept_ns = now_ns;
-        let common = &mut self.common;
-        for connection in self.connections.values_mut() {
-            if connection.may_go() || now_ns.saturating_sub(connection.active_ns) <= self.limits.idle_ns {
-                continue;
-            }
-            if connection.needs_all() {
-                // Its streams may be open for days, and what it has said before is not said again.
-                common.counters.connections_dozing += 1;
-                connection.dozes = true;
-                self.asleep.push_back(connection.id);
-                continue;
-            }
-            // Of a silent end nothing is heard because nothing is asked for, and little of one that rests.
-            common.counters.connections_idle += u64::from(!connection.is_silent() && !connection.rests());
-            connection.abandon(now_ns, &mut common.ledger);
-            common.deliver(connection, out);
-            connection.sleep(&mut common.ledger);
-            connection.measure(&mut common.ledger);
-            self.asleep.push_back(connection.id);
-        }
-        // Who woke up, or is gone, does not stay in the queue.
-        if self.asleep.len() > 2 * self.connections.len() {
-            self.asleep
-                .retain(|id| self.connections.get(id).is_some_and(Connection::may_go));
-        }
-    }
-
     fn give_up(&mut self, id: u64, now_ns: u64, out: &mut impl FnMut(Call)) {
         let Some(mut connection) = self.connections.remove(&id) else {
             return;
@@ -435,7 +402,7 @@ impl Tracker {
         common.deliver(&mut connection, out);
         common.tell_all_rested(&mut connection, 0, out);
         connection.release(&mut common.ledger);
-        common.ends.close(&connection.tuple, connection.netns, id, now_ns);
+        common.ends.close(connection.place(), id, now_ns);
     }
 
     /// Ends all connections: the source has ended.
@@ -445,6 +412,7 @@ impl Tracker {
         for id in ids {
             self.give_up(id, now_ns, out);
         }
+        self.tls.give_up_all(&mut self.common.ledger);
         self.decide(None, out);
     }
 

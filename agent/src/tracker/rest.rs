@@ -306,12 +306,9 @@ impl Common {
             return;
         }
         let weight = connection.weight.saturating_mul(turns);
-        let other = self.ends.other(
-            &connection.tuple,
-            connection.netns,
-            connection.base,
-            connection.opened_ns,
-        );
+        let other = self
+            .ends
+            .other(connection.place(), connection.base, connection.opened_ns);
         if connection.side() == Some(Side::Client) && other.is_some_and(|end| end.side == Side::Server) {
             // The server's end tells them.
             return;
@@ -372,12 +369,7 @@ impl Tracker {
             let told_elsewhere = client
                 && common
                     .ends
-                    .other(
-                        &connection.tuple,
-                        connection.netns,
-                        connection.base,
-                        connection.opened_ns,
-                    )
+                    .other(connection.place(), connection.base, connection.opened_ns)
                     .is_some();
             if !common.rests || told_elsewhere || !connection.can_rest() {
                 return false;

@@ -47,7 +47,7 @@ impl Tracker {
         };
         self.common
             .ends
-            .other(&client.tuple, client.netns, client.base, client.opened_ns)
+            .other(client.place(), client.base, client.opened_ns)
             .filter(|end| end.side == Side::Server)
             .and_then(|end| self.connections.get(&end.connection))
             .is_some_and(|server| {

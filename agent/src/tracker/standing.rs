@@ -4,7 +4,9 @@
 use agent_common::Direction as Way;
 
 use super::Tracker;
+use super::class::Class;
 use super::connection::{Connection, Ledger};
+use super::coverage::Account;
 use super::delivery::Call;
 use super::fate::Fate;
 use super::order::Order;
@@ -39,39 +41,46 @@ impl Connection {
         let stream = self.stream(way);
         let skipped = skipped(stream);
         if let Some(sequence) = stream.sequence(segment.offset) {
-            let out = &mut ledger.coverage.of(&self.process.workload.name);
+            let out = &mut ledger.coverage.of(&self.process.workload.name, self.class);
             self.books.read(way, &entry(sequence, segment), skipped, out);
         }
     }
 
     /// A record came while nobody knew who is the client.
     pub fn not_understood(&mut self, way: Way, sequence: u32, segment: &Segment<&[u8]>, ledger: &mut Ledger) {
-        let out = &mut ledger.coverage.of(&self.process.workload.name);
+        let out = &mut ledger.coverage.of(&self.process.workload.name, self.class);
         self.books.not_understood(way, &entry(sequence, segment), out);
     }
 
     /// A record came although none are wanted.
     pub fn unwanted(&mut self, way: Way, sequence: u32, segment: &Segment<&[u8]>, ledger: &mut Ledger) {
-        let out = &mut ledger.coverage.of(&self.process.workload.name);
+        let out = &mut ledger.coverage.of(&self.process.workload.name, self.class);
         self.books.unwanted(way, &entry(sequence, segment), out);
     }
 
     /// The parser was asked what it understood.
     pub fn understood(&mut self, fate: Fate, not_understood: u64, ledger: &mut Ledger) {
-        let out = &mut ledger.coverage.of(&self.process.workload.name);
+        let out = &mut ledger.coverage.of(&self.process.workload.name, self.class);
         self.books.understood(fate, not_understood, out);
     }
 
     /// The kernel says where it stands; with `last`, where it has ended.
     pub fn reconcile(&mut self, close: &Close, last: bool, ledger: &mut Ledger) {
         let skipped = [Way::In, Way::Out].map(|way| skipped(self.stream(way)));
-        let out = &mut ledger.coverage.of(&self.process.workload.name);
+        let out = &mut ledger.coverage.of(&self.process.workload.name, self.class);
         self.books.reconcile(close, skipped, last, out);
+    }
+
+    /// It is known what it carries, or nothing more is heard of it. A session counts with the socket below it.
+    pub fn count_once(&mut self, class: Class, ledger: &mut Ledger) {
+        if !std::mem::replace(&mut self.counted, true) && self.class == Class::Http {
+            ledger.coverage.of(&self.process.workload.name, class).wire(1, 0);
+        }
     }
 
     /// Nobody will say where it ended.
     pub fn close_books(&mut self, ledger: &mut Ledger) {
-        let out = &mut ledger.coverage.of(&self.process.workload.name);
+        let out = &mut ledger.coverage.of(&self.process.workload.name, self.class);
         self.books.give_up(out);
     }
 }
@@ -80,7 +89,9 @@ impl Tracker {
     /// The kernel says where a connection stands that goes on.
     pub(super) fn report(&mut self, report: &Close, out: &mut impl FnMut(Call)) {
         let common = &mut self.common;
+        let is_tls = self.tls.told(report, false, &mut common.ledger);
         match self.connections.get_mut(&report.connection) {
+            None if is_tls => common.counters.reports += 1,
             Some(connection) => {
                 common.counters.reports += 1;
                 connection.reconcile(report, false, &mut common.ledger);
@@ -101,11 +112,13 @@ impl Tracker {
                     && now_ns.saturating_sub(connection.asked_ns) >= interval
             };
             let due = self.connections.values().filter(due);
-            self.to_ask = due.map(|connection| connection.id).collect();
+            let tls = self.tls.due(now_ns.saturating_sub(interval));
+            self.to_ask = due.map(|connection| connection.id).chain(tls).collect();
         }
         let rest = self.to_ask.len().saturating_sub(ASKED_MAX);
         for id in self.to_ask.drain(rest..) {
             let Some(connection) = self.connections.get_mut(&id) else {
+                self.common.orders.extend(self.tls.ask(id, now_ns));
                 continue;
             };
             connection.asked_ns = now_ns;
@@ -116,14 +129,14 @@ impl Tracker {
         }
     }
 
-    /// Bytes by workload and fate since the last call.
-    pub fn take_coverage(&mut self) -> Vec<(String, super::Fates)> {
+    /// Connections and bytes by workload and class since the last call.
+    pub fn take_coverage(&mut self) -> Vec<(String, Account)> {
         self.count();
         self.common.ledger.coverage.take()
     }
 
-    /// Bytes by workload and fate since the start.
-    pub fn coverage(&mut self) -> Vec<(String, super::Fates)> {
+    /// Connections and bytes by workload and class since the start.
+    pub fn coverage(&mut self) -> Vec<(String, Account)> {
         self.count();
         self.common.ledger.coverage.all()
     }

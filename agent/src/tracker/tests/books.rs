@@ -11,14 +11,17 @@ fn sums(desk: &mut Desk) -> Vec<(String, Vec<(&'static str, u64)>)> {
     let named = |fates: Fates| fates.iter().map(|(fate, bytes)| (fate.name(), bytes)).collect();
     coverage
         .into_iter()
-        .map(|(workload, fates)| (workload, named(fates)))
+        .map(|(workload, account)| (workload, named(account.fates())))
         .collect()
 }
 
 fn fates_of(desk: &mut Desk, workload: &str) -> Fates {
     let coverage = desk.tracker.coverage();
     let mut found = coverage.into_iter().filter(|(name, _)| name == workload);
-    found.next().map(|(_, fates)| fates).unwrap_or_default()
+    found
+        .next()
+        .map(|(_, account)| account.fates())
+        .unwrap_or_default()
 }
 
 fn with_lost(record: Record, lost: [u32; 2]) -> Record {
@@ -351,7 +354,7 @@ proptest! {
         let mut ends = [0_u64; 2];
         let mut lost = [0_u32; 2];
         for step in steps {
-            let out = &mut coverage.of("w");
+            let out = &mut coverage.of("w", Class::Http);
             let mut entry = |way: Way, ahead: i32, captured: u16, length: u16| {
                 let begin = ends[way as usize].saturating_add_signed(i64::from(ahead));
                 ends[way as usize] = ends[way as usize].max(begin + u64::from(length));
@@ -400,14 +403,14 @@ proptest! {
             lost,
             ..Close::default()
         };
-        let out = &mut coverage.of("w");
+        let out = &mut coverage.of("w", Class::Http);
         books.reconcile(&close, [None; 2], true, out);
         books.understood(Fate::Read, 0, out);
         books.give_up(out);
         let all = coverage.all();
-        let total: u64 = all.iter().map(|(_, fates)| fates.total()).sum();
+        let total: u64 = all.iter().map(|(_, account)| account.fates().total()).sum();
         prop_assert_eq!(total, ends[0] + ends[1] + u64::from(unread));
-        let unseen: u64 = all.iter().map(|(_, fates)| fates.get(Fate::Unseen)).sum();
+        let unseen: u64 = all.iter().map(|(_, account)| account.fates().get(Fate::Unseen)).sum();
         prop_assert_eq!(coverage.unseen_bytes(), unseen);
     }
 

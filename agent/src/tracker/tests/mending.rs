@@ -344,7 +344,7 @@ proptest! {
             }
         }
         let moved: u64 = [&client, &server].map(|end| end.moved(Way::In) + end.moved(Way::Out)).iter().sum();
-        let fates: u64 = desk.tracker.coverage().iter().map(|(_, fates)| fates.total()).sum();
+        let fates: u64 = desk.tracker.coverage().iter().map(|(_, account)| account.fates().total()).sum();
         prop_assert_eq!(fates, moved);
         let counters = desk.tracker.counters();
         prop_assert_eq!(counters.exchanges, lines.len() as u64);

@@ -13,6 +13,8 @@ mod mending;
 mod orders;
 mod rests;
 mod silence;
+mod tls;
+mod tls_ledger;
 mod unix;
 
 use std::sync::Arc;
@@ -23,7 +25,7 @@ use super::exclusion::EXCLUDED_CHECK_NS;
 use super::judge::Verdict;
 use super::*;
 use crate::attribution::{ExecFacts, Options, Process, ProcessHint};
-use crate::source::Unix;
+use crate::source::{Session, Unix};
 
 /// Time between two records.
 const STEP_NS: u64 = 1_000;
@@ -34,6 +36,9 @@ pub const IDLE_NS: u64 = 3_600_000_000_000;
 pub enum Record {
     Open(Open),
     Chunk(Chunk<'static>, Vec<u8>),
+    TlsOpen(Open),
+    TlsHello(Chunk<'static>, Vec<u8>),
+    Report(Close),
     Close(Close),
 }
 
@@ -42,15 +47,18 @@ impl Record {
         match self {
             Self::Open(open) => Event::Open(open.clone()),
             Self::Chunk(chunk, data) => Event::Chunk(Chunk { data, ..*chunk }),
+            Self::TlsOpen(open) => Event::TlsOpen(open.clone()),
+            Self::TlsHello(chunk, data) => Event::TlsHello(Chunk { data, ..*chunk }),
+            Self::Report(report) => Event::Report(*report),
             Self::Close(close) => Event::Close(*close),
         }
     }
 
     pub fn connection(&self) -> u64 {
         match self {
-            Self::Open(open) => open.connection,
-            Self::Chunk(chunk, _) => chunk.connection,
-            Self::Close(close) => close.connection,
+            Self::Open(open) | Self::TlsOpen(open) => open.connection,
+            Self::Chunk(chunk, _) | Self::TlsHello(chunk, _) => chunk.connection,
+            Self::Report(close) | Self::Close(close) => close.connection,
         }
     }
 }
@@ -63,6 +71,7 @@ pub struct Socket {
     pub fresh: bool,
     pub tuple: Tuple,
     pub unix: Option<Unix>,
+    pub session: Option<Session>,
     pub owner: ProcessHint,
     pub pid: u32,
     next: [u32; 2],
@@ -98,6 +107,7 @@ impl Socket {
             fresh: true,
             tuple,
             unix: None,
+            session: None,
             pid: owner.pid,
             owner,
             next: base,
@@ -117,7 +127,7 @@ impl Socket {
             tuple: self.tuple,
             owner: self.owner,
             unix: self.unix.clone(),
-            session: None,
+            session: self.session,
             weight: 1,
             left_out: false,
         })

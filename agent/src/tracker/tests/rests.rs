@@ -174,7 +174,7 @@ impl Resting {
         coverage
             .into_iter()
             .find(|(name, _)| name == "stock")
-            .map(|(_, fates)| fates)
+            .map(|(_, account)| account.fates())
             .unwrap_or_default()
     }
 
