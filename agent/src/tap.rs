@@ -1,5 +1,6 @@
 //! Live calls for people on the node: what `tail` shows. Costs nothing while nobody looks.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use detect::{Credentials, reveal, rpc_status};
@@ -8,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::broadcast;
 
 use crate::pipeline::Measures;
-use crate::tracker::{Call, Side};
+use crate::tracker::{Call, Side, Tls};
 
 /// Calls that a slow viewer may be behind before it misses some; it is told how many.
 const BACKLOG: usize = 4096;
@@ -66,6 +67,35 @@ pub struct TapCall {
     pub flags: Vec<String>,
     /// Process that saw it.
     pub pid: u32,
+    /// The TLS session that it went through; absent: it went in the clear.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<TapTls>,
+}
+
+/// A TLS session as it is shown on the node. What is not known is absent.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct TapTls {
+    /// Version: `TLS 1.3`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    /// Cipher suite.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cipher: Option<String>,
+    /// Host name that the client asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub server_name: Option<String>,
+    /// Protocols that the client offered.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub alpn_offered: Vec<String>,
+    /// Protocol that the server chose.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub alpn: Option<String>,
+    /// JA4 fingerprint of the client.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ja4: Option<String>,
+    /// Library that the plaintext was captured at.
+    pub library: String,
 }
 
 /// Which calls a viewer wants. Empty fields match all.
@@ -230,6 +260,20 @@ fn tap_call(call: &Call, host: String, epoch_us: i64) -> TapCall {
         ttfb_us: measures.ttfb_us,
         flags: call.exchange.flags.names().map(str::to_owned).collect(),
         pid: call.process.key.pid,
+        tls: call.tls.as_deref().map(tap_tls),
+    }
+}
+
+fn tap_tls(tls: &Tls) -> TapTls {
+    let facts = &tls.facts;
+    TapTls {
+        version: facts.version_name().map(Cow::into_owned),
+        cipher: facts.cipher_name().map(Cow::into_owned),
+        server_name: facts.server_name.clone(),
+        alpn_offered: facts.alpn_offered.clone(),
+        alpn: facts.alpn.clone(),
+        ja4: facts.ja4.clone(),
+        library: tls.library.to_string(),
     }
 }
 
@@ -261,6 +305,7 @@ mod tests {
             ttfb_us: 0,
             flags: Vec::new(),
             pid: 1,
+            tls: None,
         }
     }
 

@@ -324,6 +324,26 @@ pub fn spoken(
     payload
 }
 
+/// The calls of a payload, through TLS.
+pub fn through_tls(mut payload: v1::Payload, tls: &v1::Tls) -> v1::Payload {
+    for call in &mut payload.calls {
+        call.tls = Some(tls.clone());
+    }
+    payload
+}
+
+/// A TLS session of which everything is known.
+pub fn tls() -> v1::Tls {
+    v1::Tls {
+        version: "TLS 1.2".to_owned(),
+        cipher: "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256".to_owned(),
+        server_name: "shop.test".to_owned(),
+        alpn: "h2".to_owned(),
+        ja4: "t13d1516h2_8daaf6152771_e5627efa2ab1".to_owned(),
+        library: "openssl".to_owned(),
+    }
+}
+
 /// Starts a collector.
 pub async fn start(config: &Config) -> Running {
     serve::start(config).await.unwrap()

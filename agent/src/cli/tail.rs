@@ -166,7 +166,7 @@ fn table_line(call: &TapCall) -> String {
         micros(call.duration_us),
         bytes(call.response_bytes),
         known(&call.method),
-        call.host,
+        host(call),
         known(&call.target),
     )
 }
@@ -174,6 +174,15 @@ fn table_line(call: &TapCall) -> String {
 /// What was said before the connection was joined is not known.
 fn known(text: &str) -> &str {
     if text.is_empty() { "?" } else { text }
+}
+
+/// With `https` where it went through TLS.
+fn host(call: &TapCall) -> String {
+    match (&call.tls, call.host.as_str()) {
+        (None, host) => host.to_owned(),
+        (Some(_), "") => "https".to_owned(),
+        (Some(_), host) => format!("https://{host}"),
+    }
 }
 
 /// What the call is in terms of its application, where it is more than HTTP: `  grpc 5`, `  graphql query Orders`.
@@ -197,6 +206,7 @@ fn application(call: &TapCall) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tap::TapTls;
 
     fn call() -> TapCall {
         TapCall {
@@ -222,6 +232,7 @@ mod tests {
             ttfb_us: 1000,
             flags: Vec::new(),
             pid: 1,
+            tls: None,
         }
     }
 
@@ -251,6 +262,16 @@ mod tests {
             said(&grpc),
             "shop.test /shop.v1.Orders/Get  grpc 5 1 → 2  [late_join]"
         );
+        let secure = TapCall {
+            tls: Some(TapTls::default()),
+            ..call()
+        };
+        assert_eq!(said(&secure), "https://shop.test /graphql");
+        let nameless = TapCall {
+            host: String::new(),
+            ..secure
+        };
+        assert_eq!(said(&nameless), "https /graphql");
         let whole = TapCall {
             flags: Vec::new(),
             ..grpc

@@ -9,6 +9,8 @@ use foldhash::fast::RandomState;
 use protocol::{Application, Body, Exchange, Headers, Request, Response};
 use smallvec::SmallVec;
 
+use crate::tracker::Tls;
+
 /// Most of one call; what is beyond is not looked at. A call has two or three dozen.
 pub const FACETS_PER_CALL_MAX: usize = 256;
 
@@ -38,6 +40,7 @@ enum About {
     Outcome,
     RequestSize,
     ResponseSize,
+    Tls,
 }
 
 /// Finds facets.
@@ -48,14 +51,16 @@ pub struct Finder {
 
 impl Finder {
     /// Those of an exchange; `consumer` says who asked. Status code, consumer, version, media types, names of header fields and of
-    /// query parameters, authentication scheme, operation and its status, and the orders of magnitude of both bodies.
+    /// query parameters, authentication scheme, operation and its status, the orders of magnitude of both bodies, and whether it went
+    /// through TLS, of which version.
     #[must_use]
-    pub fn of(&self, exchange: &Exchange, consumer: &str) -> Facets {
+    pub fn of(&self, exchange: &Exchange, consumer: &str, tls: Option<&Tls>) -> Facets {
         let mut found = Found {
             seed: &self.seed,
             facets: Facets::new(),
         };
         found.add(About::Consumer, consumer.as_bytes());
+        found.add(About::Tls, tls.map(|tls| tls.facts.version));
         found.request(&exchange.request);
         match &exchange.response {
             Some(response) => found.response(response),
@@ -197,7 +202,7 @@ mod tests {
     fn news(finder: &Finder, first: &(String, String, &str), second: &(String, String, &str)) -> usize {
         let of = |(request, response, consumer): &(String, String, &str)| -> BTreeSet<u64> {
             finder
-                .of(&exchange(request, response), consumer)
+                .of(&exchange(request, response), consumer, None)
                 .into_iter()
                 .collect()
         };
@@ -254,6 +259,28 @@ mod tests {
     }
 
     #[test]
+    fn what_goes_through_tls_is_told_from_what_goes_in_the_clear() {
+        let finder = Finder::default();
+        let exchange = exchange(REQUEST, RESPONSE);
+        let of = |version: Option<Option<u16>>| -> BTreeSet<u64> {
+            let tls = version.map(|version| Tls {
+                facts: protocol::tls::Facts {
+                    version,
+                    ..protocol::tls::Facts::default()
+                },
+                ..Tls::default()
+            });
+            finder.of(&exchange, "", tls.as_ref()).into_iter().collect()
+        };
+        let kinds = [None, Some(None), Some(Some(0x0301)), Some(Some(0x0304))].map(of);
+        for (at, one) in kinds.iter().enumerate() {
+            for (beside, other) in kinds.iter().enumerate() {
+                assert_eq!(one.difference(other).count(), usize::from(at != beside));
+            }
+        }
+    }
+
+    #[test]
     fn operations_are_told_apart() {
         let finder = Finder::default();
         let call = |application: Application| Exchange {
@@ -267,14 +294,14 @@ mod tests {
                 ..protocol::JsonRpcCall::default()
             }]))
         };
-        let known: BTreeSet<u64> = finder.of(&rpc("get", None), "").into_iter().collect();
+        let known: BTreeSet<u64> = finder.of(&rpc("get", None), "", None).into_iter().collect();
         for (other, expected) in [
             (rpc("get", None), 0),
             (rpc("put", None), 1),
             (rpc("get", Some(-32_600)), 1),
             (call(Application::XmlRpc("get".into())), 2),
         ] {
-            let found = finder.of(&other, "");
+            let found = finder.of(&other, "", None);
             assert_eq!(
                 found.iter().filter(|facet| !known.contains(facet)).count(),
                 expected
@@ -294,7 +321,7 @@ mod tests {
             .collect::<Vec<_>>()
             .into_iter()
             .collect();
-        assert_eq!(Finder::default().of(&large, "").len(), FACETS_PER_CALL_MAX);
+        assert_eq!(Finder::default().of(&large, "", None).len(), FACETS_PER_CALL_MAX);
     }
 
     #[test]

@@ -30,6 +30,7 @@ use self::endpoint::{Endpoint, Outcome};
 pub use self::facets::FACETS_PER_CALL_MAX;
 use self::facets::Finder;
 pub use self::report::{Level, Report};
+use crate::tracker::Tls;
 
 /// Endpoints that are watched.
 pub const ENDPOINTS_MAX: usize = 8192;
@@ -98,6 +99,8 @@ pub struct Sighting<'a> {
     pub exchange: &'a Exchange,
     /// Who asked.
     pub consumer: &'a str,
+    /// The TLS session that it went through.
+    pub tls: Option<&'a Tls>,
     /// When, nanoseconds on the clock of [`Decay::tick`].
     pub now_ns: u64,
 }
@@ -223,7 +226,7 @@ impl Decay {
             self.counters.calls_beyond_endpoints += 1;
             return;
         }
-        let facets = self.finder.of(seen.exchange, seen.consumer);
+        let facets = self.finder.of(seen.exchange, seen.consumer, seen.tls);
         let room = FACETS_TOTAL_MAX.saturating_sub(self.facets);
         let watched = self.endpoints.entry(id).or_default();
         let (every, known) = (watched.endpoint.every(&self.rules), watched.endpoint.facets());

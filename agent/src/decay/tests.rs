@@ -32,6 +32,7 @@ fn call(decay: &mut Decay, connection: u64, endpoint: u64, status: u16, now_ns: 
         connection,
         exchange: &exchange(status, CALLS_BEFORE),
         consumer: "shop",
+        tls: None,
         now_ns,
     };
     decay.take(endpoint, &sighting);
@@ -68,6 +69,7 @@ fn a_connection_is_captured_less_step_by_step_and_each_order_is_given_once() {
         connection: 2,
         exchange: &exchange(200, CALLS_BEFORE - 1),
         consumer: "shop",
+        tls: None,
         now_ns: 0,
     };
     decay.take(10, &first);
@@ -209,6 +211,7 @@ fn what_does_not_come_one_after_the_other_is_no_matter() {
             connection: 1,
             exchange: &streams,
             consumer: "shop",
+            tls: None,
             now_ns: 0,
         };
         decay.take(10, &sighting);

@@ -22,6 +22,8 @@ pub struct Redacted {
     pub leaf: Option<LeafId>,
     /// Calls that it stands for, see the budget.
     pub weight: u32,
+    /// The TLS session that it went through.
+    pub tls: Option<v1::Tls>,
     /// Sizes and times.
     pub measures: Measures,
 }
@@ -94,5 +96,6 @@ pub fn call_message(call: &Call, redacted: Redacted) -> v1::Call {
         response_message_bytes: operation.response.bytes,
         streaming: operation.streaming.to_owned(),
         headers_unknown: headers_unknown(exchange),
+        tls: redacted.tls,
     }
 }

@@ -9,6 +9,9 @@ pub mod edges;
 #[cfg(test)]
 mod flow_tests;
 mod message;
+mod tls;
+#[cfg(test)]
+mod tls_tests;
 mod weigh;
 
 use std::hash::{Hash, Hasher};
@@ -26,6 +29,7 @@ pub use self::drops::redaction_drops;
 use self::drops::{counted, left_out};
 use self::edges::{EdgeCall, EdgeKey, Edges, End, Parties};
 use self::message::{Redacted, application_name, call_message};
+use self::tls::TlsNames;
 use crate::attribution::Process;
 use crate::budget::{CallBudget, CallClass};
 use crate::decay::{Decay, Rules};
@@ -78,6 +82,7 @@ pub struct Pipeline {
     calls: Vec<wire::v1::Call>,
     seed: u64,
     targets_unknown: u64,
+    tls: TlsNames,
     /// Of the latest call without a row; kept to save the allocations.
     api: ApiKey,
     /// Host and path of a call that has none.
@@ -107,6 +112,7 @@ impl Pipeline {
             calls: Vec::new(),
             seed,
             targets_unknown: 0,
+            tls: TlsNames::default(),
             api: ApiKey {
                 workload: String::new(),
                 host: String::new(),
@@ -183,6 +189,7 @@ impl Pipeline {
         let redacted = Redacted {
             id: self.call_id(call),
             call: self.redactor.redact(exchange),
+            tls: call.tls.as_ref().map(|tls| self.tls.message(tls, &api.host)),
             api,
             path: path.to_string(),
             leaf,
@@ -288,6 +295,7 @@ impl Pipeline {
                     "calls whose method or path was said before the connection was joined: in no endpoint",
                 ),
             ])
+            .chain(self.tls.drops())
             .chain(redaction_drops(self.redactor.counters(), self.hosts.counters()))
             .collect()
     }

@@ -40,6 +40,7 @@ impl Pipeline {
             connection: call.connection,
             exchange,
             consumer,
+            tls: call.tls.as_deref(),
             now_ns: exchange.request.first_byte,
         };
         self.decay.take(endpoint, &sighting);

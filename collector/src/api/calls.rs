@@ -38,6 +38,8 @@ pub(super) struct CallsQuery {
     application: Option<String>,
     /// Start of what is called in terms of the application (`shop.v1.Orders/`, `query `), or a pattern with `*`.
     operation: Option<String>,
+    /// `https` for those that went through TLS, `http` for those in the clear.
+    scheme: Option<String>,
     /// Endpoint that it belongs to, by id or an id that it had before.
     endpoint: Option<String>,
     /// Which end it was seen at.
@@ -80,6 +82,7 @@ pub(super) async fn list(
         side: params::parse("side", query.side.as_deref())?,
         application: params::application(query.application.as_deref()),
         operation: params::operation(query.operation.as_deref())?,
+        scheme: params::parse("scheme", query.scheme.as_deref())?,
         endpoint: query.endpoint.filter(|id| !id.is_empty()),
     };
     let paging = params::paging(query.limit.as_deref(), query.cursor.as_deref())?;

@@ -166,6 +166,9 @@ pub struct CallsArgs {
     /// Start of what is called in terms of the application, or a pattern with `*`.
     #[arg(long)]
     pub operation: Option<String>,
+    /// https for those that went through TLS, http for those in the clear.
+    #[arg(long)]
+    pub scheme: Option<String>,
     /// Endpoint that it belongs to.
     #[arg(long, value_name = "ID")]
     pub endpoint: Option<String>,

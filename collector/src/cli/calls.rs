@@ -5,7 +5,7 @@ use std::io::Write;
 use std::time::Duration;
 
 use crate::api::{LIMIT_MAX, List};
-use crate::store::{Call, CallId};
+use crate::store::{Call, CallId, Tls};
 use crate::timestamp::Timestamp;
 
 use super::args::{CallsArgs, Output};
@@ -41,6 +41,7 @@ pub async fn run(
         ("status", &args.status),
         ("application", &args.application),
         ("operation", &args.operation),
+        ("scheme", &args.scheme),
         ("endpoint", &args.endpoint),
         ("side", &args.side),
     ]);
@@ -53,7 +54,7 @@ pub async fn run(
     view.list(&list, &COLUMNS, row, out)
 }
 
-const COLUMNS: Columns<13> = Columns {
+const COLUMNS: Columns<14> = Columns {
     header: [
         ("TIME", Fixed),
         ("CLIENT", Left),
@@ -61,6 +62,7 @@ const COLUMNS: Columns<13> = Columns {
         ("HOST", Left),
         ("METHOD", Left),
         ("PATH", Left),
+        ("TLS", Left),
         ("PROTOCOL", Left),
         ("OPERATION", Left),
         ("STATUS", Right),
@@ -69,7 +71,9 @@ const COLUMNS: Columns<13> = Columns {
         ("RESPONSE", Right),
         ("FLAGS", Left),
     ],
-    less_needed: &["HOST", "PROTOCOL", "DURATION", "CLIENT", "RESPONSE", "FLAGS"],
+    less_needed: &[
+        "TLS", "HOST", "PROTOCOL", "DURATION", "CLIENT", "RESPONSE", "FLAGS",
+    ],
 };
 
 /// The workload, or the address where there is none.
@@ -81,7 +85,7 @@ fn end(workload: &str, address: &str) -> String {
     }
 }
 
-fn row(call: &Call) -> [String; 13] {
+fn row(call: &Call) -> [String; 14] {
     [
         time(call.ts),
         end(&call.client_workload, &call.client_address),
@@ -89,6 +93,7 @@ fn row(call: &Call) -> [String; 13] {
         call.host.clone(),
         known(&call.method).to_owned(),
         known(&call.path).to_owned(),
+        tls(call).to_owned(),
         protocol(call).to_owned(),
         operation(call).to_owned(),
         call.status
@@ -103,6 +108,20 @@ fn row(call: &Call) -> [String; 13] {
 /// What was said before the connection was joined is not known.
 fn known(text: &str) -> &str {
     if text.is_empty() { "?" } else { text }
+}
+
+/// Empty for what went in the clear.
+fn tls(call: &Call) -> &str {
+    call.tls.as_ref().map_or("", version)
+}
+
+/// Its number, where that is known.
+fn version(tls: &Tls) -> &str {
+    if tls.version.is_empty() {
+        "TLS"
+    } else {
+        &tls.version
+    }
 }
 
 /// Empty for HTTP alone.
@@ -181,6 +200,7 @@ fn show(call: &Call, view: View, out: &mut (dyn Write + Send)) -> Result<(), Cli
             .collect::<Vec<_>>()
             .join("; ")
     };
+    let said = |of: fn(&Tls) -> String| call.tls.as_ref().map(of).unwrap_or_default();
     view.record(
         &[
             ("id", call.id.to_string()),
@@ -243,6 +263,18 @@ fn show(call: &Call, view: View, out: &mut (dyn Write + Send)) -> Result<(), Cli
                 "messages",
                 format!("{} {}", messages(call), call.streaming).trim().to_owned(),
             ),
+            (
+                "tls",
+                said(|session| {
+                    format!("{} {}", version(session), session.cipher)
+                        .trim()
+                        .to_owned()
+                }),
+            ),
+            ("tls server name", said(|tls| tls.server_name.clone())),
+            ("tls alpn", said(|tls| tls.alpn.clone())),
+            ("tls ja4", said(|tls| tls.ja4.clone())),
+            ("tls library", said(|tls| tls.library.clone())),
             ("flags", call.flags.join(" ")),
             (
                 "headers unknown",
@@ -315,6 +347,7 @@ fn line(call: &Call) -> String {
         host,
         method,
         path,
+        _,
         protocol,
         operation,
         status,
@@ -323,7 +356,8 @@ fn line(call: &Call) -> String {
         bytes,
         flags,
     ] = row(call);
-    let request = [method, format!("{host}{path}"), protocol, operation];
+    let scheme = if call.tls.is_some() { "https://" } else { "" };
+    let request = [method, format!("{scheme}{host}{path}"), protocol, operation];
     let answer = [status, result];
     let said = |words: &[String]| {
         let words = words.iter().filter(|word| !word.is_empty()).map(String::as_str);

@@ -6,7 +6,8 @@ use wire::v1::agent_message::Body as Up;
 
 use crate::serve::Running;
 use crate::testing::{
-    Agent, Exchange, GET, batch, config, covered, golden, lowered, payload, run, spoken, start,
+    Agent, Exchange, GET, batch, config, covered, golden, lowered, payload, run, spoken, start, through_tls,
+    tls,
 };
 
 use super::{Args, CliError, EXIT_ERROR, EXIT_UNREACHABLE, EXIT_USAGE};
@@ -224,6 +225,61 @@ fn what_applications_say() {
             "src/cli/golden/rpc_call.txt",
             &ask(&collector, &["calls", id]).await.unwrap(),
         );
+    });
+}
+
+#[test]
+fn calls_through_tls() {
+    run(async {
+        let (config, _directory) = config();
+        let collector = start(&config).await;
+        let (mut agent, _) = Agent::connect(&collector, "node-a", "b1").await;
+        let sessions = [
+            Some(tls()),
+            Some(wire::v1::Tls {
+                library: "go".to_owned(),
+                ..wire::v1::Tls::default()
+            }),
+            None,
+        ];
+        for (session, at) in sessions.iter().zip(1..) {
+            let one = payload(&[Exchange {
+                id: at,
+                second: at as i64,
+                ..GET
+            }]);
+            let one = match session {
+                Some(session) => through_tls(one, session),
+                None => one,
+            };
+            agent.send(Up::Batch(batch("node-a", "b1", at, &one))).await;
+            assert_eq!(agent.ack().await.rejected, "");
+        }
+        for (name, words) in [
+            ("tls_calls", &["calls"][..]),
+            ("tls_https", &["calls", "--scheme", "https"]),
+            ("tls_http", &["calls", "--scheme", "http"]),
+            ("tls_json", &["calls", "--scheme", "https", "-o", "json"]),
+        ] {
+            golden(
+                &format!("src/cli/golden/{name}.txt"),
+                &ask(&collector, words).await.unwrap(),
+            );
+        }
+        let json = ask(&collector, &["calls", "--scheme", "https", "-o", "json"])
+            .await
+            .unwrap();
+        let value: serde_json::Value = serde_json::from_str(&json).unwrap();
+        let id = value["items"][1]["id"].as_str().unwrap();
+        golden(
+            "src/cli/golden/tls_call.txt",
+            &ask(&collector, &["calls", id]).await.unwrap(),
+        );
+        let error = ask(&collector, &["calls", "--scheme", "ftp"])
+            .await
+            .err()
+            .unwrap();
+        assert_eq!(error.exit_code(), EXIT_USAGE, "{error}");
     });
 }
 

@@ -6,7 +6,7 @@ use wire::v1;
 use crate::metrics::{Dropped, Metrics};
 use crate::store::{
     AgentState, Batch, BatchId, Call, CallId, CallSeen, CoverageIncrement, CoverageKind, CoveredBytes,
-    DropCount, EdgeIncrement, Header, Lowered, Side, WorkloadSeen, flag_names,
+    DropCount, EdgeIncrement, Header, Lowered, Side, Tls, WorkloadSeen, flag_names,
 };
 use crate::timestamp::Timestamp;
 
@@ -21,6 +21,9 @@ const LIST_MAX: usize = 256;
 
 /// Application of what is HTTP alone.
 const PLAIN: &str = "http";
+
+/// TLS library of an agent that does not name it.
+const UNNAMED: &str = "unknown";
 
 /// A batch that was understood.
 pub(super) struct Decoded {
@@ -202,6 +205,22 @@ impl Decoder<'_> {
         })
     }
 
+    fn tls(&self, tls: v1::Tls) -> Tls {
+        let library = if tls.library.is_empty() {
+            UNNAMED.to_owned()
+        } else {
+            self.name(tls.library)
+        };
+        Tls {
+            version: self.name(tls.version),
+            cipher: self.name(tls.cipher),
+            server_name: self.name(tls.server_name),
+            alpn: self.name(tls.alpn),
+            ja4: self.name(tls.ja4),
+            library,
+        }
+    }
+
     fn call(&self, call: v1::Call) -> Result<CallSeen, String> {
         let api = call.api.unwrap_or_default();
         let leaf = match call.leaf.len() {
@@ -246,6 +265,7 @@ impl Decoder<'_> {
             response_message_bytes: call.response_message_bytes,
             streaming: self.name(call.streaming),
             headers_unknown: call.headers_unknown,
+            tls: call.tls.map(|tls| self.tls(tls)),
             flags: flag_names(call.flags),
             client_workload: self.name(call.client_workload),
             client_address: self.name(call.client_address),

@@ -145,6 +145,9 @@ pub struct Call {
     pub streaming: String,
     /// Header fields that are not known because the connection was joined late.
     pub headers_unknown: u32,
+    /// The TLS session that it went through (`https`); absent where it went in the clear.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<Tls>,
     /// What is missing from it: `truncated`, `gap`, `late_join`, `unpaired`, `socket_guessed`.
     pub flags: Vec<String>,
     /// Workload that called.
@@ -163,6 +166,23 @@ pub struct Call {
     pub weight: u32,
     /// Process that was seen, on its node.
     pub pid: u32,
+}
+
+/// What is known of the TLS session of a call. What is not known is empty: its handshake was not seen, or does not say it in the clear.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Tls {
+    /// `TLS 1.3`, `TLS 1.2`, …; a number such as `0x7f1c` of one that has no name.
+    pub version: String,
+    /// Cipher suite by its name in the registry of IANA; a number such as `0x1301` of one that is not known.
+    pub cipher: String,
+    /// Host name that the client asked for (SNI); `*` beyond its node's limit of different ones.
+    pub server_name: String,
+    /// Protocol that the server chose (ALPN): never known of TLS 1.3, which encrypts it.
+    pub alpn: String,
+    /// JA4 fingerprint of the client.
+    pub ja4: String,
+    /// Library that the plaintext was captured at: `openssl`, `gnutls`, …; never empty.
+    pub library: String,
 }
 
 /// A header.

@@ -95,6 +95,27 @@ impl std::str::FromStr for StatusFilter {
     }
 }
 
+/// Whether something went through TLS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scheme {
+    /// In the clear.
+    Http,
+    /// Through TLS.
+    Https,
+}
+
+impl std::str::FromStr for Scheme {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "http" => Ok(Self::Http),
+            "https" => Ok(Self::Https),
+            _ => Err(format!("`{text}` is neither `http` nor `https`")),
+        }
+    }
+}
+
 /// Filter of endpoints.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct EndpointFilter {
@@ -143,6 +164,8 @@ pub struct CallFilter {
     pub application: Option<String>,
     /// What is called in terms of the application.
     pub operation: Option<TextMatch>,
+    /// Whether it went through TLS.
+    pub scheme: Option<Scheme>,
 }
 
 /// Filter of edges.

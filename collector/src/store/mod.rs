@@ -19,12 +19,12 @@ use futures::future::BoxFuture;
 
 pub use agents::{Agent, DropCount, Lowered};
 pub use batch::{AgentState, Batch, BatchId, CallSeen, CoverageIncrement, EdgeIncrement, WorkloadSeen};
-pub use calls::{Call, CallId, Header, flag_bits, flag_names};
+pub use calls::{Call, CallId, Header, Tls, flag_bits, flag_names};
 pub use coverage::{Coverage, CoverageKind, CoveredBytes};
 pub use error::StoreError;
 pub use filter::{
-    CallFilter, CoverageFilter, Cursor, CursorPart, EdgeFilter, EndpointFilter, Page, Paging, StatusFilter,
-    TextMatch, TimeRange, WorkloadFilter,
+    CallFilter, CoverageFilter, Cursor, CursorPart, EdgeFilter, EndpointFilter, Page, Paging, Scheme,
+    StatusFilter, TextMatch, TimeRange, WorkloadFilter,
 };
 pub use rows::{
     Counts, Edge, Endpoint, EndpointDetail, HistogramBucket, Minute, Quantiles, Side, StatusCounts, Workload,

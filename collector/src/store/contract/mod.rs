@@ -4,6 +4,7 @@ mod applying;
 mod covering;
 mod keeping;
 mod querying;
+mod securing;
 
 use std::sync::Arc;
 
@@ -19,6 +20,7 @@ pub use applying::*;
 pub use covering::*;
 pub use keeping::*;
 pub use querying::*;
+pub use securing::*;
 
 /// A backend under test; what it needs is dropped with it.
 pub struct Opened {
@@ -43,6 +45,7 @@ macro_rules! store_contract {
             endpoints_are_filtered, edges_count_their_range, lists_are_paged_without_gaps_or_repeats,
             old_endpoint_ids_are_found, calls_are_limited_by_rows, old_rows_are_evicted_and_counted, the_policy_is_kept,
             the_latest_state_of_agents_and_workloads_wins, a_closed_store_says_so, coverage_is_counted_once_and_by_range,
+            tls_sessions_are_kept_and_tell_calls_apart,
         );
     };
 }

@@ -5,7 +5,8 @@ use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, Row, named_params};
 
 use crate::store::{
-    Call, CallFilter, CallId, CursorPart, Header, Page, Paging, StatusFilter, flag_bits, flag_names,
+    Call, CallFilter, CallId, CursorPart, Header, Page, Paging, Scheme, StatusFilter, Tls, flag_bits,
+    flag_names,
 };
 use crate::timestamp::Timestamp;
 
@@ -24,13 +25,16 @@ pub fn insert(
          response_bytes, request_body_bytes, response_body_bytes, duration_us, ttfb_us, protocol, flags, client_workload, \
          client_address, server_workload, server_address, request_headers, response_headers, weight, pid, application, operation, \
          rpc_status, rpc_error, request_messages, response_messages, request_message_bytes, response_message_bytes, streaming, \
-         headers_unknown) VALUES (:id, \
+         headers_unknown, tls_version, tls_cipher, tls_server_name, tls_alpn, tls_ja4, tls_library) VALUES (:id, \
          :boot_id, :api_id, :leaf, :leaf_method, :ts_us, :method, :path, :query_names, :status, :request_bytes, :response_bytes, \
          :request_body_bytes, :response_body_bytes, :duration_us, :ttfb_us, :protocol, :flags, :client_workload, \
          :client_address, :server_workload, :server_address, :request_headers, :response_headers, :weight, :pid, :application, \
          :operation, :rpc_status, :rpc_error, :request_messages, :response_messages, :request_message_bytes, \
-         :response_message_bytes, :streaming, :headers_unknown)",
+         :response_message_bytes, :streaming, :headers_unknown, :tls_version, :tls_cipher, :tls_server_name, :tls_alpn, :tls_ja4, \
+         :tls_library)",
     )?;
+    let in_clear = Tls::default();
+    let tls = call.tls.as_ref().unwrap_or(&in_clear);
     let inserted = insert.execute(named_params! {
         ":id": call.id.0,
         ":boot_id": boot_id,
@@ -68,6 +72,12 @@ pub fn insert(
         ":response_message_bytes": int(call.response_message_bytes),
         ":streaming": call.streaming,
         ":headers_unknown": call.headers_unknown,
+        ":tls_version": tls.version,
+        ":tls_cipher": tls.cipher,
+        ":tls_server_name": tls.server_name,
+        ":tls_alpn": tls.alpn,
+        ":tls_ja4": tls.ja4,
+        ":tls_library": tls.library,
     })?;
     Ok(inserted == 1)
 }
@@ -100,7 +110,7 @@ const SELECT: &str = "SELECT c.id, b.node, c.ts_us, l.endpoint_id, a.workload, a
      c.ttfb_us, c.protocol, c.flags, c.client_workload, c.client_address, c.server_workload, c.server_address, \
      c.request_headers, c.response_headers, c.weight, c.pid, c.seq, c.application, c.operation, c.rpc_status, c.rpc_error, \
      c.request_messages, c.response_messages, c.request_message_bytes, c.response_message_bytes, c.streaming, \
-     c.headers_unknown FROM _calls c JOIN _apis a ON a.id = c.api_id \
+     c.headers_unknown, c.tls_version, c.tls_cipher, c.tls_server_name, c.tls_alpn, c.tls_ja4, c.tls_library FROM _calls c JOIN _apis a ON a.id = c.api_id \
      JOIN _boots b ON b.id = c.boot_id \
      LEFT JOIN _leaves l ON l.api_id = c.api_id AND l.leaf = c.leaf AND l.method = c.leaf_method";
 
@@ -143,6 +153,11 @@ pub fn list(connection: &Connection, filter: &CallFilter, paging: &Paging) -> ru
         clause.and("c.application = ?", application.clone());
     }
     clause.and_text(&["c.operation"], filter.operation.as_ref());
+    match filter.scheme {
+        Some(Scheme::Http) => clause.and_all("c.tls_library = ''".to_owned(), []),
+        Some(Scheme::Https) => clause.and_all("c.tls_library <> ''".to_owned(), []),
+        None => {}
+    }
     if let Some(side) = filter.side {
         clause.and("a.side = ?", side.name().to_owned());
     }
@@ -208,8 +223,22 @@ fn from_row(row: &Row<'_>) -> rusqlite::Result<(Call, i64)> {
         response_message_bytes: row.get(35).map(uint)?,
         streaming: row.get(36)?,
         headers_unknown: row.get(37)?,
+        tls: tls(row)?,
     };
     Ok((call, row.get(27)?))
+}
+
+/// The library tells a session from none.
+fn tls(row: &Row<'_>) -> rusqlite::Result<Option<Tls>> {
+    let tls = Tls {
+        version: row.get(38)?,
+        cipher: row.get(39)?,
+        server_name: row.get(40)?,
+        alpn: row.get(41)?,
+        ja4: row.get(42)?,
+        library: row.get(43)?,
+    };
+    Ok((!tls.library.is_empty()).then_some(tls))
 }
 
 /// JSON of a value that always has one.

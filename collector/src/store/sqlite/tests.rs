@@ -11,9 +11,12 @@ use crate::ingest::decoded;
 use crate::metrics::Metrics;
 use crate::store::contract::{Opened, store_contract};
 use crate::store::{
-    CallFilter, CoverageFilter, EdgeFilter, EndpointFilter, Outcome, Paging, Store, StoreError, TimeRange,
+    CallFilter, CoverageFilter, EdgeFilter, EndpointFilter, Outcome, Paging, Scheme, Store, StoreError,
+    TimeRange,
 };
-use crate::testing::{Exchange, GET, NOON_US, batch, covered, lowered, payload, payload_of, run};
+use crate::testing::{
+    Exchange, GET, NOON_US, batch, covered, lowered, payload, payload_of, run, through_tls, tls,
+};
 use crate::timestamp::Timestamp;
 
 use super::SqliteStore;
@@ -391,6 +394,36 @@ fn a_file_of_version_3_keeps_its_agents_and_learns_what_they_capture_less_of() {
             .unwrap();
         let known = agent().await;
         assert_eq!(known.lowered[0].workload, "shop");
+    });
+}
+
+#[test]
+fn a_file_of_version_4_keeps_its_calls_as_those_in_the_clear() {
+    run(async {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("store.db");
+        old(&path, 4, ROWS_1);
+
+        let store = at(&path, config::Store::default(), &Arc::default()).unwrap();
+        let calls = async |scheme| {
+            let filter = CallFilter {
+                scheme,
+                ..CallFilter::default()
+            };
+            let paging = Paging {
+                limit: 10,
+                after: None,
+            };
+            store.calls(filter, paging).await.unwrap().items
+        };
+        assert_eq!(calls(Some(Scheme::Http)).await.len(), 1);
+        let secure = through_tls(payload(&[GET]), &tls());
+        store
+            .apply(decoded(batch("a", "b", 1, &secure), Timestamp::default()))
+            .await
+            .unwrap();
+        assert_eq!(calls(Some(Scheme::Https)).await.len(), 1);
+        assert_eq!(calls(None).await.len(), 2);
     });
 }
 
