@@ -2,6 +2,7 @@
 //!
 //! A file is known by its content, never by its name: a name is chosen by whoever may write to the container's disk.
 
+pub mod elf;
 pub mod events;
 pub mod library;
 pub mod maps;
