@@ -1,6 +1,6 @@
 //! Hellos of both ends of a TLS connection.
 
-use protocol::tls::{ALPN_OFFERED_MAX, HELLO_BYTES_MAX, Handshake};
+use protocol::tls::{ALPN_OFFERED_MAX, Handshake};
 
 use crate::input::Input;
 
@@ -44,7 +44,7 @@ fn read(client: &[u8], server: &[u8], piece: usize) -> Handshake {
         let (sent, answered) = (client.next(), server.next());
         handshake.client(sent.unwrap_or_default());
         handshake.server(answered.unwrap_or_default());
-        assert!(handshake.bytes() <= 2 * HELLO_BYTES_MAX);
+        assert!(handshake.bytes() <= Handshake::BYTES_MAX);
         assert!(!handshake.is_over() || handshake.bytes() == 0);
         if sent.is_none() && answered.is_none() {
             return handshake;

@@ -54,6 +54,10 @@ impl Hello for ClientHello {
             }
         }
     }
+
+    fn bytes(&self) -> usize {
+        self.client.bytes()
+    }
 }
 
 impl ClientHello {

@@ -2,7 +2,7 @@
 
 use super::Facts;
 use super::client::ClientHello;
-use super::messages::Messages;
+use super::messages::{HELLO_BYTES_MAX, Messages};
 use super::server::ServerHello;
 
 /// Reads the hellos of a connection out of the first bytes of its two directions, as they go over the wire.
@@ -27,6 +27,9 @@ pub struct Handshake {
 }
 
 impl Handshake {
+    /// Most bytes that one keeps: a hello of the server, one of the client, and of that what its fingerprint is made of.
+    pub const BYTES_MAX: usize = 3 * HELLO_BYTES_MAX;
+
     /// Takes the next bytes that the client sent.
     pub fn client(&mut self, bytes: &[u8]) {
         self.client.take(bytes, &mut self.facts);
@@ -49,14 +52,14 @@ impl Handshake {
         self.client.is_over() && self.server.is_over()
     }
 
-    /// Whether a hello was not read to its end, because it is longer than [`HELLO_BYTES_MAX`](super::HELLO_BYTES_MAX) or has more than
+    /// Whether a hello was not read to its end, because it is longer than [`HELLO_BYTES_MAX`] or has more than
     /// [`EXTENSIONS_MAX`](super::EXTENSIONS_MAX) extensions.
     #[must_use]
     pub const fn is_cut(&self) -> bool {
         self.client.is_cut() || self.server.is_cut()
     }
 
-    /// Bytes of hellos that it keeps, at most twice [`HELLO_BYTES_MAX`](super::HELLO_BYTES_MAX), and nothing once it is over.
+    /// Bytes of hellos that it keeps, at most [`Self::BYTES_MAX`], and nothing once it is over.
     #[must_use]
     pub fn bytes(&self) -> usize {
         self.client.bytes() + self.server.bytes()

@@ -35,6 +35,16 @@ pub(super) struct Client {
 }
 
 impl Client {
+    /// Bytes that it keeps.
+    pub fn bytes(&self) -> usize {
+        let versions = self.supported_versions.as_ref().map_or(0, Vec::capacity);
+        let shorts = versions
+            + self.ciphers.capacity()
+            + self.extensions.capacity()
+            + self.signature_algorithms.capacity();
+        shorts * size_of::<u16>() + self.alpn.as_ref().map_or(0, |name| name.len())
+    }
+
     /// The fingerprint: `t13d1516h2_8daaf6152771_e5627efa2ab1`.
     pub fn fingerprint(&self) -> String {
         let ciphers = known(&self.ciphers);

@@ -30,6 +30,9 @@ pub(super) trait Hello: Default {
 
     /// Reads on; `body` is the message from its begin on, without header, as far as it came, and with `is_whole` to its end.
     fn read(&mut self, body: &[u8], is_whole: bool, facts: &mut Facts) -> Step;
+
+    /// Bytes that are kept of it besides the message: no more than the message has.
+    fn bytes(&self) -> usize;
 }
 
 /// The hellos of one direction.
@@ -67,7 +70,7 @@ impl<H: Hello> Messages<H> {
 
     /// Bytes that are kept.
     pub fn bytes(&self) -> usize {
-        self.message.capacity()
+        self.message.capacity() + self.hello.bytes()
     }
 
     fn end(&mut self) {

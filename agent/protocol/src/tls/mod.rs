@@ -2,7 +2,7 @@
 //! for, and what it is like.
 //!
 //! Invariants: nothing is guessed, what is encrypted stays unknown. The same bytes split differently give the same facts. Hostile bytes
-//! cannot make it panic, keep more than [`HELLO_BYTES_MAX`] bytes of a direction, nor take more than linear time.
+//! cannot make it panic, keep more than [`Handshake::BYTES_MAX`] bytes, nor take more than linear time.
 
 mod client;
 mod cursor;

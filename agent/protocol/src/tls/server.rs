@@ -46,6 +46,10 @@ impl Hello for ServerHello {
             Step::Over
         }
     }
+
+    fn bytes(&self) -> usize {
+        0
+    }
 }
 
 /// `None`: malformed.

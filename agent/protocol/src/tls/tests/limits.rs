@@ -7,7 +7,7 @@ fn taken(client: &[u8]) -> Handshake {
     let mut handshake = Handshake::default();
     for piece in client.chunks(1000) {
         handshake.client(piece);
-        assert!(handshake.bytes() <= HELLO_BYTES_MAX);
+        assert!(handshake.bytes() <= 2 * HELLO_BYTES_MAX);
     }
     handshake
 }
@@ -40,6 +40,19 @@ fn a_promise_takes_no_memory() {
     handshake.client(b"\x16\x03\x01\x40\0\x01\xff\xff\xff\x03\x03");
     assert!(handshake.bytes() < 100);
     assert!(!handshake.is_over());
+}
+
+#[test]
+fn what_a_fingerprint_is_made_of_takes_no_more_than_its_hello() {
+    let many: Vec<u16> = (0x2000..0x2fff).collect();
+    let unfinished = extension(21, &[0; 100]);
+    let extensions = [algorithms(&many[..2000]), unfinished];
+    let hello = client_hello(0x0303, &many, Some(&extensions));
+    let mut handshake = Handshake::default();
+    handshake.client(&records(&hello[..hello.len() - 1], 1 << 14));
+    assert!(!handshake.is_over());
+    let kept = 2 * (many.len() + 2000);
+    assert!((hello.len() + kept..=2 * hello.len()).contains(&handshake.bytes()));
 }
 
 #[test]
