@@ -159,6 +159,25 @@ pub fn covered(workload: &str, bytes: &[(v1::CoverageKind, &str, u64)]) -> v1::P
     }
 }
 
+/// What a workload's connections carry, and nothing else: class, library, reason, connections, bytes on the wire.
+pub fn carried(
+    workload: &str,
+    traffic: &[(v1::TrafficClass, &str, &str, u64, u64)],
+) -> Vec<v1::CoverageDelta> {
+    let delta =
+        |(class, library, reason, connections, wire_bytes): &(_, &str, &str, _, _)| v1::CoverageDelta {
+            workload: workload.to_owned(),
+            provider: "sock-length".to_owned(),
+            class: v1::TrafficClass::into(*class),
+            library: (*library).to_owned(),
+            reason: (*reason).to_owned(),
+            connections: *connections,
+            wire_bytes: *wire_bytes,
+            bytes: Vec::new(),
+        };
+    traffic.iter().map(delta).collect()
+}
+
 /// As [`payload`], for another workload.
 pub fn payload_of(workload: &str, exchanges: &[Exchange]) -> v1::Payload {
     let key = ApiKey {

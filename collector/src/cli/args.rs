@@ -79,8 +79,9 @@ pub enum Command {
     /// How much of what workloads said and heard was read, and why not the rest.
     #[command(
         after_help = "Examples:\n  eastwatch coverage\n  eastwatch coverage --below 1 --from -1h\n  \
-        eastwatch coverage --workload shop --output json\n\n\
-        The capture rate is what was read of all that should have been; what is left out on purpose does not lower it."
+        eastwatch coverage --workload shop --output json\n  eastwatch coverage --tls\n\n\
+        The capture rate is what was read of all that should have been; what is left out on purpose does not lower it. \
+        TLS is the part of the bytes of TLS on the wire of which the plaintext is read; --tls says by library why not the rest."
     )]
     Coverage(CoverageArgs),
     /// Node agents, what they drop, and what they capture less of to do no harm.
@@ -232,6 +233,9 @@ pub struct CoverageArgs {
     /// Only where the capture rate is below this, 0 to 1.
     #[arg(long, value_name = "RATE")]
     pub below: Option<String>,
+    /// TLS by library: how much of it is decrypted, and why not the rest.
+    #[arg(long)]
+    pub tls: bool,
     /// Most rows.
     #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..))]
     pub limit: u32,

@@ -147,8 +147,11 @@ impl View {
         Ok(writeln!(out, "{}", table.trim_fmt())?)
     }
 
-    /// Says that there are more rows than were shown.
-    fn more(&self, more: bool, out: &mut (dyn Write + Send)) -> Result<(), CliError> {
+    /// Says that there are more rows than were shown, if so.
+    ///
+    /// # Errors
+    /// [`CliError::Print`]
+    pub fn more(&self, more: bool, out: &mut (dyn Write + Send)) -> Result<(), CliError> {
         if more {
             writeln!(out, "\nThere are more: raise --limit or filter.")?;
         }

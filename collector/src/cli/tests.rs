@@ -1,13 +1,13 @@
 //! Commands against a collector in the process; what they print is kept in `golden/`.
 
 use clap::{CommandFactory, Parser};
-use wire::v1::CoverageKind as Kind;
 use wire::v1::agent_message::Body as Up;
+use wire::v1::{CoverageKind as Kind, TrafficClass as Class};
 
 use crate::serve::Running;
 use crate::testing::{
-    Agent, Exchange, GET, batch, config, covered, golden, lowered, payload, run, spoken, start, through_tls,
-    tls,
+    Agent, Exchange, GET, batch, carried, config, covered, golden, lowered, payload, run, spoken, start,
+    through_tls, tls,
 };
 
 use super::{Args, CliError, EXIT_ERROR, EXIT_UNREACHABLE, EXIT_USAGE};
@@ -75,6 +75,27 @@ async fn shop(config: &crate::config::Config) -> (Running, Agent) {
     .coverage;
     sent.coverage
         .extend(covered("web", &[(Kind::Read, "read", 4096)]).coverage);
+    for (workload, traffic) in [
+        (
+            "shop",
+            &[
+                (Class::Http, "", "", 12, 1_234_567),
+                (Class::TlsDecrypted, "openssl", "", 7, 3_000_000),
+                (Class::TlsUndecrypted, "openssl", "older_than_agent", 2, 40_000),
+                (Class::TlsUndecrypted, "openssl", "not_bound", 1, 500),
+            ][..],
+        ),
+        (
+            "vault",
+            &[(Class::TlsUndecrypted, "rustls", "unsupported", 3, 70_000)],
+        ),
+        (
+            "web",
+            &[(Class::TlsUndecrypted, "", "no_tls_library_found", 1, 900)],
+        ),
+    ] {
+        sent.coverage.extend(carried(workload, traffic));
+    }
     let status = sent.status.as_mut().unwrap();
     status.lowered = [("shop", "sampled-8", 3), ("web", "headers", 1), ("", "brief", 1)]
         .map(|(workload, level, processes)| lowered(workload, level, processes))
@@ -124,6 +145,7 @@ fn what_is_printed() {
                 &["coverage", "--workload", "shop", "--output", "json"],
             ),
             ("narrow_coverage", &["coverage", "--width", "70"]),
+            ("coverage_tls", &["coverage", "--tls"]),
             ("narrow_calls", &["calls", "--width", "80"]),
             ("narrow_endpoints", &["endpoints", "--width", "80"]),
             ("narrow_graph", &["graph", "--width", "60"]),

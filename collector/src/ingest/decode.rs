@@ -6,7 +6,7 @@ use wire::v1;
 use crate::metrics::{Dropped, Metrics};
 use crate::store::{
     AgentState, Batch, BatchId, Call, CallId, CallSeen, CoverageIncrement, CoverageKind, CoveredBytes,
-    DropCount, EdgeIncrement, Header, Lowered, Side, Tls, WorkloadSeen, flag_names,
+    DropCount, EdgeIncrement, Header, Lowered, Side, Tls, TrafficClass, WorkloadSeen, flag_names,
 };
 use crate::timestamp::Timestamp;
 
@@ -335,9 +335,21 @@ impl Decoder<'_> {
                 bytes: bytes.bytes,
             })
         };
+        let class = match v1::TrafficClass::try_from(delta.class) {
+            Ok(v1::TrafficClass::Unspecified | v1::TrafficClass::Http) => TrafficClass::Http,
+            Ok(v1::TrafficClass::TlsDecrypted) => TrafficClass::TlsDecrypted,
+            Ok(v1::TrafficClass::TlsUndecrypted) => TrafficClass::TlsUndecrypted,
+            // Of a later version of the agent.
+            Ok(v1::TrafficClass::Other) | Err(_) => TrafficClass::Other,
+        };
         CoverageIncrement {
             workload: self.name(delta.workload),
             provider: self.name(delta.provider),
+            class,
+            library: self.name(delta.library),
+            reason: self.name(delta.reason),
+            connections: delta.connections,
+            wire_bytes: delta.wire_bytes,
             bytes: self.list(delta.bytes, known).into_iter().flatten().collect(),
         }
     }

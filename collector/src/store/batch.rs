@@ -6,7 +6,7 @@ use crate::timestamp::Timestamp;
 
 use super::agents::{DropCount, Lowered};
 use super::calls::Call;
-use super::coverage::CoveredBytes;
+use super::coverage::{CoveredBytes, TrafficClass};
 use super::rows::{Edge, Workload};
 
 /// Identity of a batch.
@@ -26,14 +26,24 @@ pub type EdgeIncrement = Edge;
 /// A workload's whole state.
 pub type WorkloadSeen = Workload;
 
-/// Bytes of a workload, to be added to what is known.
+/// What a workload moved on connections that carry the same, to be added to what is known.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CoverageIncrement {
     /// As [`super::Coverage::workload`].
     pub workload: String,
     /// As [`super::Coverage::provider`].
     pub provider: String,
-    /// What became of them.
+    /// What they carry.
+    pub class: TrafficClass,
+    /// As [`super::Traffic::library`].
+    pub library: String,
+    /// As [`super::Traffic::reason`].
+    pub reason: String,
+    /// How many.
+    pub connections: u64,
+    /// Bytes that their sockets moved.
+    pub wire_bytes: u64,
+    /// What became of what was said.
     pub bytes: Vec<CoveredBytes>,
 }
 

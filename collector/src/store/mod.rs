@@ -20,7 +20,7 @@ use futures::future::BoxFuture;
 pub use agents::{Agent, DropCount, Lowered};
 pub use batch::{AgentState, Batch, BatchId, CallSeen, CoverageIncrement, EdgeIncrement, WorkloadSeen};
 pub use calls::{Call, CallId, Header, Tls, flag_bits, flag_names};
-pub use coverage::{Coverage, CoverageKind, CoveredBytes};
+pub use coverage::{Coverage, CoverageKind, CoveredBytes, Traffic, TrafficClass};
 pub use error::StoreError;
 pub use filter::{
     CallFilter, CoverageFilter, Cursor, CursorPart, EdgeFilter, EndpointFilter, Page, Paging, Scheme,

@@ -1,11 +1,11 @@
 //! What coverage must say.
 
-use wire::v1::CoverageKind as Kind;
+use wire::v1::{CoverageKind as Kind, Payload, TrafficClass as Class};
 
 use crate::config;
 use crate::ingest::decoded;
-use crate::store::{CoverageFilter, CoverageKind, Outcome, Paging, TextMatch, TimeRange};
-use crate::testing::{batch, covered, run};
+use crate::store::{CoverageFilter, CoverageKind, Outcome, Paging, TextMatch, TimeRange, Traffic};
+use crate::testing::{batch, carried, covered, run};
 use crate::timestamp::Timestamp;
 
 use super::{Open, all, at};
@@ -144,5 +144,72 @@ pub fn coverage_is_counted_once_and_by_range(open: Open) {
             }
         }
         assert_eq!(paged, found);
+    });
+}
+
+pub fn traffic_is_told_apart_by_what_carries_it(open: Open) {
+    run(async {
+        let opened = open(config::Store::default());
+        let store = &opened.store;
+        let read = |bytes| covered("shop", &[(Kind::Read, "read", bytes)]).coverage.remove(0);
+        let mut over_tls = read(900);
+        over_tls.set_class(Class::TlsDecrypted);
+        "openssl".clone_into(&mut over_tls.library);
+        // As an agent says it that knows of HTTP alone, and one that knows more than is known here.
+        let mut future = carried("shop", &[(Class::Other, "", "", 1, 4)]);
+        future[0].class = 99;
+        let mut sent = carried(
+            "shop",
+            &[
+                (Class::Http, "", "", 2, 50),
+                (Class::TlsDecrypted, "openssl", "", 3, 1_000),
+                (Class::TlsUndecrypted, "openssl", "not_bound", 1, 70),
+                (Class::TlsUndecrypted, "rustls", "unsupported", 1, 7),
+            ],
+        );
+        sent.extend([read(50), over_tls]);
+        sent.extend(future);
+        sent.extend(carried(
+            "vault",
+            &[(Class::TlsUndecrypted, "", "no_tls_library_found", 1, 5)],
+        ));
+        let payload = Payload {
+            coverage: sent,
+            ..Payload::default()
+        };
+        for sequence in [1, 2] {
+            let mut made = batch("node-a", "b", sequence, &payload);
+            made.created_us = at(60 * sequence as i64).us();
+            let made = decoded(made, Timestamp::from_us(0));
+            assert_eq!(store.apply(made).await.unwrap(), Outcome::Applied);
+        }
+        let found = store.coverage(CoverageFilter::default(), all()).await.unwrap();
+        let [shop, vault] = found.items.as_slice() else {
+            panic!("{found:?}")
+        };
+        assert_eq!(
+            (shop.capture_rate, shop.read_bytes, shop.reasons.len()),
+            (Some(1.0), 1_900, 1)
+        );
+        let line = |one: &Traffic| {
+            let class = one.class.name();
+            let (library, reason) = (&one.library, &one.reason);
+            let (connections, wire, read) = (one.connections, one.wire_bytes, one.read_bytes);
+            format!("{class} {library} {reason} {connections} {wire} {read}")
+        };
+        let lines: Vec<_> = shop.traffic.iter().map(line).collect();
+        assert_eq!(
+            lines,
+            [
+                "http   4 100 100",
+                "other   2 8 0",
+                "tls_decrypted openssl  6 2000 1800",
+                "tls_undecrypted openssl not_bound 2 140 0",
+                "tls_undecrypted rustls unsupported 2 14 0",
+            ]
+        );
+        // Where nothing can be read there is no rate, and it is below none.
+        assert_eq!((vault.capture_rate, vault.traffic.len()), (None, 1));
+        assert_eq!(store.coverage(rate(1.0), all()).await.unwrap().items, []);
     });
 }

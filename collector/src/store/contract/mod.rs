@@ -44,7 +44,7 @@ macro_rules! store_contract {
             a_batch_is_applied_once, every_order_gives_the_same_endpoints, minutes_are_exact, calls_are_filtered,
             endpoints_are_filtered, edges_count_their_range, lists_are_paged_without_gaps_or_repeats,
             old_endpoint_ids_are_found, calls_are_limited_by_rows, old_rows_are_evicted_and_counted, the_policy_is_kept,
-            the_latest_state_of_agents_and_workloads_wins, a_closed_store_says_so, coverage_is_counted_once_and_by_range,
+            the_latest_state_of_agents_and_workloads_wins, a_closed_store_says_so, coverage_is_counted_once_and_by_range, traffic_is_told_apart_by_what_carries_it,
             tls_sessions_are_kept_and_tell_calls_apart,
         );
     };

@@ -14,12 +14,13 @@ use crate::store::StoreError;
 pub(super) const APPLICATION_ID: i32 = 0x4557_4442;
 
 /// Schema changes in order; the index of one plus 1 is the version that it leads to.
-pub(super) const MIGRATIONS: [&str; 5] = [
+pub(super) const MIGRATIONS: [&str; 6] = [
     include_str!("schema_1.sql"),
     include_str!("schema_2.sql"),
     include_str!("schema_3.sql"),
     include_str!("schema_4.sql"),
     include_str!("schema_5.sql"),
+    include_str!("schema_6.sql"),
 ];
 
 /// How long to wait for a lock that another connection holds for a moment.

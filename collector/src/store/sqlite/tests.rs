@@ -428,6 +428,45 @@ fn a_file_of_version_4_keeps_its_calls_as_those_in_the_clear() {
 }
 
 #[test]
+fn a_file_of_version_5_keeps_what_went_in_the_clear() {
+    run(async {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("store.db");
+        old(&path, 5, ROWS_1);
+        let rows = "INSERT INTO coverage (workload, node, provider, minute, kind, reason, bytes) VALUES
+            ('shop', 'a', 'p', 7, 'read', 'read', 60), ('shop', 'a', 'p', 8, 'left_out', 'other_protocol', 40),
+            ('shop', 'a', 'p', 8, 'missed', 'unseen', 20);";
+        Connection::open(&path).unwrap().execute_batch(rows).unwrap();
+
+        let store = at(&path, config::Store::default(), &Arc::default()).unwrap();
+        let paging = Paging {
+            limit: 10,
+            after: None,
+        };
+        let found = store
+            .coverage(CoverageFilter::default(), paging)
+            .await
+            .unwrap()
+            .items;
+        assert_eq!(found.len(), 1);
+        let shop = &found[0];
+        assert_eq!(
+            (shop.read_bytes, shop.left_out_bytes, shop.missed_bytes),
+            (60, 40, 20)
+        );
+        let file = Connection::open(&path).unwrap();
+        let class = |reason: &str| -> String {
+            let sql = "SELECT class FROM coverage WHERE reason = ?1 AND library = '' AND connections = 0";
+            file.query_row(sql, [reason], |row| row.get(0)).unwrap()
+        };
+        assert_eq!(
+            ["read", "other_protocol", "unseen"].map(class),
+            ["http", "other", "http"]
+        );
+    });
+}
+
+#[test]
 fn the_tables_that_people_query_have_the_documented_columns() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("store.db");
