@@ -1,5 +1,7 @@
 //! `eastwatch-agent doctor`: what this kernel and host allow, what is attached, what is dropped and why.
 
+mod covered;
+
 use std::io::Write;
 use std::path::Path;
 
@@ -12,15 +14,13 @@ use super::output::{Output, bytes};
 use crate::capture::{kernel_release, provider_rows};
 use crate::config::Config;
 use crate::control::client;
-use crate::coverage::{self, CoverageRow, TlsRow};
+use crate::coverage;
 use crate::loader::{self, Btf, KERNEL_BTF, LoadError, Provider};
 use crate::status::{Fate, ProviderRow, Status};
 
 /// Ring buffer of a trial.
 const TRIAL_RING_BYTES: u32 = 64 << 10;
 
-/// Most workloads in the table of capture rates: those with the lowest.
-const WORKLOADS_SHOWN: usize = 30;
 /// Spaces between columns.
 const GAP: u16 = 2;
 
@@ -358,8 +358,8 @@ fn print_agent(out: &mut impl Write, agent: &Status) -> Result<()> {
     writeln!(out, "\n{programs}")?;
     print_costs(out, agent)?;
     print_decay(out, agent)?;
-    print_coverage(out, &agent.coverage)?;
-    print_tls(out, &coverage::tls(&agent.traffic))?;
+    covered::print_coverage(out, &agent.coverage)?;
+    covered::print_tls(out, &coverage::tls(&agent.traffic))?;
     for (fate, title) in [
         (Fate::Lost, "LOST"),
         (Fate::LeftOut, "LEFT OUT"),
@@ -394,82 +394,4 @@ fn print_agent(out: &mut impl Write, agent: &Status) -> Result<()> {
         writeln!(out, "\n{counters}")?;
     }
     Ok(())
-}
-
-fn print_coverage(out: &mut impl Write, coverage: &[CoverageRow]) -> Result<()> {
-    if coverage.is_empty() {
-        return Ok(());
-    }
-    let reasons = |reasons: &[(String, u64)]| {
-        let each = reasons
-            .iter()
-            .map(|(name, size)| format!("{name} {}", bytes(*size)));
-        each.collect::<Vec<_>>().join(", ")
-    };
-    let mut rates = table(&["WORKLOAD", "CAPTURE RATE", "READ", "MISSED", "LEFT OUT"]);
-    for row in coverage.iter().take(WORKLOADS_SHOWN) {
-        rates.add_row([
-            row.workload.clone(),
-            row.capture_rate.map_or(String::new(), rate),
-            bytes(row.read),
-            reasons(&row.missed),
-            reasons(&row.left_out),
-        ]);
-    }
-    writeln!(out, "\n{rates}")?;
-    let more = coverage.len().saturating_sub(WORKLOADS_SHOWN);
-    if more > 0 {
-        writeln!(out, "and {more} workloads with higher rates")?;
-    }
-    Ok(())
-}
-
-fn print_tls(out: &mut impl Write, rows: &[TlsRow<'_>]) -> Result<()> {
-    if rows.is_empty() {
-        return Ok(());
-    }
-    let mut tls = table(&[
-        "TLS OF WORKLOAD",
-        "LIBRARY",
-        "CONNECTIONS",
-        "WIRE BYTES",
-        "DECRYPTED",
-        "REASON",
-    ]);
-    for row in rows.iter().take(WORKLOADS_SHOWN) {
-        let share = (row.wire_bytes > 0).then(|| row.decrypted_bytes as f64 / row.wire_bytes as f64);
-        let reasons = row.reasons.iter();
-        let reasons: Vec<_> = reasons
-            .map(|(name, size)| format!("{name} {}", bytes(*size)))
-            .collect();
-        let library = if row.library.is_empty() {
-            "unknown"
-        } else {
-            row.library
-        };
-        tls.add_row([
-            row.workload.to_owned(),
-            library.to_owned(),
-            row.connections.to_string(),
-            bytes(row.wire_bytes),
-            share.map_or(String::new(), rate),
-            reasons.join(", "),
-        ]);
-    }
-    writeln!(out, "\n{tls}")?;
-    let more = rows.len().saturating_sub(WORKLOADS_SHOWN);
-    if more > 0 {
-        writeln!(out, "and {more} of which less is not decrypted")?;
-    }
-    Ok(())
-}
-
-/// As percent, rounded down: 100 only where nothing is missing.
-fn rate(rate: f64) -> String {
-    let hundredths = (rate * 10_000.0).floor();
-    if hundredths == 10_000.0 {
-        "100 %".to_owned()
-    } else {
-        format!("{:.2} %", hundredths / 100.0)
-    }
 }
