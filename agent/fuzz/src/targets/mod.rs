@@ -5,6 +5,7 @@ mod attribution;
 mod body;
 mod catalog;
 mod connection;
+mod elf;
 mod har;
 mod hpack;
 mod pcap;
@@ -35,6 +36,7 @@ pub const TARGETS: &[Target] = &[
     target("catalog_delta", 2048, catalog::delta),
     target("catalog_paths", 1024, catalog::paths),
     target("connection", 4096, connection::any),
+    target("elf", 4096, elf::run),
     target("graphql", 2048, application::graphql),
     target("har", 4096, har::run),
     target("hpack", 2048, hpack::run),

@@ -86,6 +86,8 @@ fn entry_point(
         return Ok(None);
     }
     let returns = returns::find(reader, layout.architecture, offset, place.len)?;
+    // One that returns at once carries nothing, and two probes would be in one place.
+    let returns = returns.filter(|returns| returns.first() != Some(&offset));
     Ok(returns.map(|returns| EntryPoint {
         function: place.function,
         offset,

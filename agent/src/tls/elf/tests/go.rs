@@ -289,6 +289,20 @@ fn the_table_of_a_go_program_is_found_in_any_section() {
 }
 
 #[test]
+fn a_function_that_returns_at_once_is_left_out() {
+    let mut build = Program::new(MAGIC_1_20).build();
+    build.sections[0].bytes[2 * LEN as usize] = 0xc3;
+    let library = look(&build.file()).libraries.remove(0);
+    let found: Vec<_> = library
+        .functions
+        .found()
+        .iter()
+        .map(|point| point.function)
+        .collect();
+    assert_eq!(found, [Function::GoWrite]);
+}
+
+#[test]
 fn as_many_functions_as_the_limit_are_gone_through() {
     let mut build = Program::new(MAGIC_1_20).build();
     let mut set = |count: u64| {
