@@ -78,8 +78,8 @@ pub enum Linkage {
 /// Whether the functions to probe were found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Functions {
-    /// At least one; at most one of each [`Function`]. Of a library that is spread over several files, each has some: `BIO_write` is
-    /// in libcrypto, `SSL_write` in libssl.
+    /// At least one through which plaintext goes; at most one of each [`Function`]. A file without any such, as libcrypto or NSS's
+    /// libssl3, is no library by itself: those that they serve are in other files.
     Found(Vec<EntryPoint>),
     /// The library is there without symbols that say where.
     NoSymbols,
@@ -115,7 +115,10 @@ macro_rules! functions {
     ($($family:ident { $($(#[$doc:meta])* $variant:ident = $symbol:literal,)+ })+) => {
         /// A function of a TLS library that the capture may probe.
         ///
-        /// The families' kernel programs are the loader's business; a function that none is made for is not probed.
+        /// The families' kernel programs are the loader's business; a function that none is made for is not probed. Some call others
+        /// of their library, or jump to them: `SSL_read_early_data` calls `SSL_read_ex`, `SSL_write_early_data` calls `SSL_write_ex`,
+        /// `gnutls_record_send_file` calls `gnutls_record_send`, which jumps to `gnutls_record_send2`. What goes through two of them
+        /// at once is the same plaintext.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
         pub enum Function {
             $($($(#[$doc])* $variant,)+)+

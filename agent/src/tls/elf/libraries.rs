@@ -83,7 +83,7 @@ pub(super) fn find(reader: &mut Reader<'_>, layout: &Layout) -> Result<Found, El
     })
 }
 
-/// OpenSSL and its kin: libssl where plaintext functions are, libcrypto where only `BIO_…` are.
+/// OpenSSL and its kin: libssl, or both that and libcrypto; not libcrypto alone.
 fn open_ssl(names: &Names, marks: &Marks, points: Vec<EntryPoint>) -> (LibraryName, Option<Functions>) {
     let here = |name| marks.here.contains(&name);
     let name = if names.defines(BORINGSSL_ONLY) || here(LibraryName::BoringSsl) {
@@ -97,12 +97,14 @@ fn open_ssl(names: &Names, marks: &Marks, points: Vec<EntryPoint>) -> (LibraryNa
     if names.imports(Function::GnutlsRecordRecv.symbol()) {
         return (name, None);
     }
-    let functions = if carry_plaintext(&points) {
+    let any = points
+        .iter()
+        .any(|point| point.function.reads() || point.function.writes());
+    let functions = if any {
         Some(Functions::Found(points))
-    } else if here(LibraryName::OpenSsl) || here(LibraryName::BoringSsl) {
-        Some(Functions::NoSymbols)
     } else {
-        found(points)
+        let here = here(LibraryName::OpenSsl) || here(LibraryName::BoringSsl);
+        here.then_some(Functions::NoSymbols)
     };
     (name, functions)
 }
@@ -117,23 +119,15 @@ fn gnu_tls(marks: &Marks, points: Vec<EntryPoint>) -> (LibraryName, Option<Funct
     (LibraryName::GnuTls, functions)
 }
 
+/// NSPR, or both that and NSS; not NSS alone, whose connections are read and written through NSPR.
 fn nss(points: Vec<EntryPoint>) -> (LibraryName, Option<Functions>) {
-    let connects = points.iter().any(|point| point.function == Function::SslImportFd);
-    let functions = if connects || carry_plaintext(&points) {
-        found(points)
-    } else {
-        None
-    };
+    let functions = carry_plaintext(&points).then_some(Functions::Found(points));
     (LibraryName::Nss, functions)
 }
 
 /// Both directions.
 fn carry_plaintext(points: &[EntryPoint]) -> bool {
     points.iter().any(|point| point.function.reads()) && points.iter().any(|point| point.function.writes())
-}
-
-fn found(points: Vec<EntryPoint>) -> Option<Functions> {
-    (!points.is_empty()).then_some(Functions::Found(points))
 }
 
 /// What the symbol tables say of [`NAMES`].
