@@ -68,19 +68,17 @@ pub fn transfer<const TRUSTED: bool>(
     if !connection::is_in_socket::<TRUSTED>() || connection.inode != 0 {
         connection.touch();
     }
-    if connection.mode == mode::TLS {
-        return tls::below::carried(transfer, connection, place);
-    }
     let begun = account::begin(connection);
-    if let Some(mut cursor) = known(
+    capture(
         ctx,
         transfer.socket,
         transfer.bytes,
         transfer.direction,
         connection,
         place,
-    ) {
-        tls::below::found(transfer, connection, &mut cursor);
+    );
+    if connection.mode == mode::TLS {
+        tls::below::carried(transfer.socket, connection, transfer.direction);
     }
     account::end(begun, bytes);
 }
@@ -206,55 +204,71 @@ impl<const TRUSTED: bool> Stream for Socket<TRUSTED> {
     }
 }
 
-/// A transfer over a stream that has a state. Gives the cursor, which points to the bytes, where they show that the connection carries TLS.
+/// Handles a transfer over a stream that has a state.
 #[inline(always)]
-pub fn known(
+pub fn capture(
     ctx: &impl EbpfContext,
     stream: impl Stream,
-    length: u32,
+    bytes: u32,
     direction: Direction,
     connection: &mut Connection,
     place: impl FnOnce() -> Place,
-) -> Option<Cursor> {
-    let bytes = u64::from(length);
-    let now = connection.mode;
-    let left_out = match now {
-        mode::UNDECIDED | mode::CAPTURE => None,
-        mode::NOT_HTTP => Some(Counter::NotHttp),
-        mode::OWN => Some(Counter::Own),
-        mode::FILTERED if connection.epoch != filter::settings().epoch => {
-            turn::judge_anew(connection);
-            None
-        }
-        mode::FILTERED => Some(Counter::Filtered),
-        mode::LOWERED => Some(Counter::Lowered),
-        mode::RESTING if rest::goes_on(connection, direction, bytes) => {
-            stream.rest_on(connection, direction);
-            Some(Counter::Rested)
-        }
-        mode::RESTING => None,
-        mode::KERNEL_TLS => return None,
-        _ => Some(Counter::Skipped),
+) {
+    let mut cursor = Cursor::new(connection.cookie, bytes, direction);
+    if !is_wanted(ctx, stream, connection, &mut cursor) {
+        return;
+    }
+    let reason = match cursor.point(place()) {
+        Some(reason) => reason as u32,
+        None => turn::READABLE,
     };
-    match left_out {
-        Some(counter) => {
-            count(counter, bytes);
-            None
-        }
-        None => wanted(ctx, stream, length, direction, connection, place),
+    if is_settled(ctx, stream, connection, &mut cursor, reason) {
+        walk::send(connection, &raw mut cursor);
     }
 }
 
+/// Whether the bytes have to be looked at; counts them if not. Then the cursor knows what they are.
 #[inline(always)]
-fn wanted(
+fn is_wanted(
     ctx: &impl EbpfContext,
     stream: impl Stream,
-    length: u32,
-    direction: Direction,
     connection: &mut Connection,
-    place: impl FnOnce() -> Place,
-) -> Option<Cursor> {
+    cursor: &mut Cursor,
+) -> bool {
+    let length = cursor.piece.length;
     let bytes = u64::from(length);
+    let direction = cursor.piece.direction();
+    let left_out = match connection.mode {
+        mode::UNDECIDED | mode::CAPTURE => None,
+        mode::NOT_HTTP => Some(Counter::NotHttp),
+        mode::OWN => Some(Counter::Own),
+        mode::FILTERED if connection.epoch == filter::settings().epoch => Some(Counter::Filtered),
+        mode::FILTERED => {
+            turn::judge_anew(connection);
+            None
+        }
+        mode::LOWERED => Some(Counter::Lowered),
+        mode::RESTING => {
+            let goes_on = rest::goes_on(connection, direction, bytes);
+            if goes_on {
+                stream.rest_on(connection, direction);
+            }
+            goes_on.then_some(Counter::Rested)
+        }
+        mode::KERNEL_TLS => return false,
+        mode::TLS => {
+            count(Counter::Tls, bytes);
+            if !tls::below::has_hello(connection, direction) {
+                return false;
+            }
+            None
+        }
+        _ => Some(Counter::Skipped),
+    };
+    if let Some(counter) = left_out {
+        count(counter, bytes);
+        return false;
+    }
     if connection.mode == mode::UNDECIDED && connection.tries == 0 {
         let settings = filter::settings();
         let verdict = stream.judge(connection, settings.include_only);
@@ -262,41 +276,51 @@ fn wanted(
             connection.mode = mode::OWN;
             debug!(ctx, "connection {}: the agent's own", connection.cookie);
             count(Counter::Own, bytes);
-            return None;
+            return false;
         }
         if verdict == Verdict::Unwanted as u32 {
             connection.mode = mode::FILTERED;
             connection.epoch = settings.epoch;
             debug!(ctx, "connection {}: left out by a filter", connection.cookie);
             count(Counter::Filtered, bytes);
-            return None;
+            return false;
         }
         account::admit(connection);
         if connection.mode == mode::LOWERED {
             count(Counter::Lowered, bytes);
-            return None;
+            return false;
         }
     }
     if connection.mode == mode::UNDECIDED && stream.is_tls_of_kernel(connection) {
         connection.mode = mode::KERNEL_TLS;
         debug!(ctx, "connection {}: encrypted by the kernel", connection.cookie);
-        return None;
+        return false;
     }
-    let start = stream.end(connection, direction)?.wrapping_sub(length);
-    let mut cursor = Cursor::new(connection.cookie, start, length, direction);
-    let next = turn::follow(connection, &raw mut cursor);
+    let Some(end) = stream.end(connection, direction) else {
+        return false;
+    };
+    cursor.piece.offset = end.wrapping_sub(length);
+    if connection.mode == mode::TLS {
+        return true;
+    }
+    let next = turn::follow(connection, &raw mut *cursor);
     if next & turn::REPORT != 0 {
         stream.report(connection);
     }
-    if next & turn::GOES_ON == 0 {
-        return None;
-    }
-    let reason = match cursor.point(place()) {
-        Some(reason) => reason as u32,
-        None => turn::READABLE,
-    };
+    next & turn::GOES_ON != 0
+}
+
+/// Whether something of the bytes is to be sent, and what it belongs to was announced. `reason` as for [`turn::settle`].
+#[inline(always)]
+fn is_settled(
+    ctx: &impl EbpfContext,
+    stream: impl Stream,
+    connection: &mut Connection,
+    cursor: &mut Cursor,
+    reason: u32,
+) -> bool {
     let before = connection.mode;
-    let wanted = turn::settle(connection, &raw mut cursor, reason);
+    let wanted = turn::settle(connection, &raw mut *cursor, reason);
     if before != connection.mode {
         debug!(
             ctx,
@@ -305,12 +329,9 @@ fn wanted(
             owner::pid(),
             connection.mode
         );
-        if connection.mode == mode::TLS {
-            return Some(cursor);
-        }
     }
     if wanted == 0 {
-        return None;
+        return false;
     }
     if connection.flags & flags::ANNOUNCED == 0 {
         let announced = stream.open(connection);
@@ -318,17 +339,16 @@ fn wanted(
             if announced {
                 connection.mode = mode::LOWERED;
             }
-            count(Counter::Lowered, bytes);
-            return None;
+            count(Counter::Lowered, u64::from(cursor.piece.length) + cursor.skip);
+            return false;
         }
         if !announced {
             // The piece cannot go ahead of the announcement.
             cursor.piece.turn_away(cursor.address);
-            connection.lose(direction, cursor.piece.length);
+            connection.lose(cursor.piece.direction(), cursor.piece.length);
             connection.stand_for_later(cursor.stands_for);
-            return None;
+            return false;
         }
     }
-    walk::send(connection, &raw mut cursor);
-    None
+    true
 }

@@ -10,7 +10,7 @@ use crate::{
     count::{count, count_number},
     emit, filter,
     maps::CONTROL,
-    rest,
+    rest, tls,
     walk::Cursor,
 };
 
@@ -179,6 +179,13 @@ pub extern "C" fn settle(connection: *mut Connection, cursor: *mut Cursor, reaso
     let length = cursor.piece.length;
     let bytes = u64::from(length) + cursor.skip;
     cursor.piece.bytes = 0;
+    if connection.mode == mode::TLS {
+        return if reason == READABLE {
+            tls::below::hello(connection, &mut cursor.piece)
+        } else {
+            0
+        };
+    }
     if reason != READABLE {
         count_number(reason, bytes);
         cursor.piece.flags |= chunk_flags::OPAQUE;
@@ -188,7 +195,8 @@ pub extern "C" fn settle(connection: *mut Connection, cursor: *mut Cursor, reaso
     if connection.mode == mode::UNDECIDED {
         decide(connection, cursor);
         if connection.mode == mode::TLS {
-            return 0;
+            tls::below::found(connection, bytes);
+            return tls::below::hello(connection, &mut cursor.piece);
         }
         if connection.mode != mode::CAPTURE {
             count(Counter::NotHttp, bytes);

@@ -45,7 +45,7 @@ pub struct Cursor {
 impl Cursor {
     /// A transfer of which nothing is known yet but what it is.
     #[inline(always)]
-    pub const fn new(cookie: u64, start: u32, bytes: u32, direction: Direction) -> Self {
+    pub const fn new(cookie: u64, bytes: u32, direction: Direction) -> Self {
         Self {
             vector: 0,
             address: 0,
@@ -60,7 +60,7 @@ impl Cursor {
                 cookie,
                 bytes: 0,
                 length: bytes,
-                offset: start,
+                offset: 0,
                 direction: direction as u8,
                 flags: 0,
                 reason: 0,

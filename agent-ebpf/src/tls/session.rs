@@ -189,8 +189,7 @@ pub fn moved(ctx: &impl EbpfContext, moved: &Moved) {
             }
         }
     };
-    // It never carries TLS itself.
-    let _ = transfer::known(ctx, Session(state), bytes as u32, direction, connection, place);
+    transfer::capture(ctx, Session(state), bytes as u32, direction, connection, place);
     account::end(begun, bytes);
 }
 
