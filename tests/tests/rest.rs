@@ -207,8 +207,10 @@ impl Watch {
 
     fn fates(&mut self) -> Fates {
         let mut sum = Fates::default();
-        for (_, fates) in self.tracker.coverage() {
-            sum.merge(&fates);
+        for (_, account) in self.tracker.coverage() {
+            for (_, tally) in account.iter() {
+                sum.merge(&tally.fates);
+            }
         }
         sum
     }
