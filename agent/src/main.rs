@@ -74,7 +74,7 @@ enum NodeCommand {
     #[command(
         after_help = "Examples:\n  eastwatch-agent tail\n  eastwatch-agent tail --status 5xx\n  \
         eastwatch-agent tail --workload nginx --path /api/ --output json -n 10\n  \
-        eastwatch-agent tail --application grpc\n\n\
+        eastwatch-agent tail --application grpc\n  eastwatch-agent tail --scheme https\n\n\
         Exit codes: 0 ended as asked, 1 error, 2 usage or configuration."
     )]
     Tail(TailArgs),
@@ -110,6 +110,9 @@ struct TailArgs {
     /// Only calls of this protocol on top of HTTP: grpc, grpc-web, websocket, sse, graphql, json-rpc, soap, xml-rpc, or http.
     #[arg(long, value_name = "PROTOCOL", default_value = "", hide_default_value = true)]
     application: String,
+    /// Only calls through TLS (https), or in the clear (http).
+    #[arg(long, default_value = "", hide_default_value = true)]
+    scheme: String,
     /// End after so many calls.
     #[arg(short = 'n', long, value_name = "CALLS", value_parser = clap::value_parser!(u64).range(1..))]
     limit: Option<u64>,
@@ -127,6 +130,7 @@ impl TailArgs {
             method: self.method.clone(),
             status: self.status.clone(),
             application: self.application.clone(),
+            scheme: self.scheme.clone(),
         }
     }
 }

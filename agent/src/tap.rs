@@ -72,6 +72,13 @@ pub struct TapCall {
     pub tls: Option<TapTls>,
 }
 
+impl TapCall {
+    const fn scheme(&self) -> &'static str {
+        let [clear, secure] = SCHEMES;
+        if self.tls.is_some() { secure } else { clear }
+    }
+}
+
 /// A TLS session as it is shown on the node. What is not known is absent.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -115,7 +122,13 @@ pub struct TapFilter {
     /// What speaks on top of HTTP, any case. An agent that does not know it yet is not told of it in vain.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub application: String,
+    /// `https` for calls through TLS, `http` for those in the clear. As with `application`.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub scheme: String,
 }
+
+/// Schemes that are asked for: of calls in the clear, and through TLS.
+const SCHEMES: [&str; 2] = ["http", "https"];
 
 /// A status that is asked for.
 enum Wanted {
@@ -147,6 +160,7 @@ impl TapFilter {
             && (self.method.is_empty() || call.method.eq_ignore_ascii_case(&self.method))
             && self.matches_status(call.status)
             && (self.application.is_empty() || call.application.eq_ignore_ascii_case(&self.application))
+            && (self.scheme.is_empty() || self.scheme == call.scheme())
     }
 
     fn matches_status(&self, status: u16) -> bool {
@@ -176,6 +190,12 @@ impl TapFilter {
                 "--application `{}` is no application protocol: give one of {}",
                 self.application,
                 Application::NAMES.join(", ")
+            ));
+        }
+        if !self.scheme.is_empty() && !SCHEMES.contains(&self.scheme.as_str()) {
+            return Err(format!(
+                "--scheme `{}` is no scheme: give http for calls in the clear, https for those through TLS",
+                self.scheme
             ));
         }
         Ok(())
@@ -310,6 +330,31 @@ mod tests {
     }
 
     #[test]
+    fn a_session_is_shown_as_far_as_it_is_known() {
+        let tls = Tls {
+            facts: protocol::tls::Facts {
+                version: Some(0x0304),
+                cipher: Some(0x1301),
+                alpn_offered: vec!["h2".into()],
+                ..protocol::tls::Facts::default()
+            },
+            library: "openssl".into(),
+        };
+        let shown = TapCall {
+            tls: Some(tap_tls(&tls)),
+            ..call()
+        };
+        let json = serde_json::to_value(&shown).unwrap();
+        let expect = serde_json::json!({
+            "version": "TLS 1.3", "cipher": "TLS_AES_128_GCM_SHA256", "alpn_offered": ["h2"], "library": "openssl",
+        });
+        assert_eq!(json["tls"], expect);
+        assert_eq!(serde_json::from_value::<TapCall>(json).unwrap(), shown);
+        let in_clear = serde_json::to_value(call()).unwrap();
+        assert!(in_clear.get("tls").is_none());
+    }
+
+    #[test]
     fn filters() {
         let filter = |field: &str, value: &str| -> TapFilter {
             serde_json::from_value(serde_json::json!({ field: value })).unwrap()
@@ -332,6 +377,8 @@ mod tests {
             ("application", "gRPC", true),
             ("application", "grpc-web", false),
             ("application", "http", false),
+            ("scheme", "http", true),
+            ("scheme", "https", false),
         ] {
             assert_eq!(filter(field, value).matches(&call()), expect, "{field}={value}");
         }
@@ -344,6 +391,15 @@ mod tests {
         }
         let unanswered = TapCall { status: 0, ..call() };
         assert!(filter("status", "none").matches(&unanswered));
+        let secure = TapCall {
+            tls: Some(TapTls::default()),
+            ..call()
+        };
+        assert!(filter("scheme", "https").matches(&secure) && !filter("scheme", "http").matches(&secure));
+        assert!(filter("scheme", "ftp").check().is_err());
+        for name in SCHEMES {
+            assert_eq!(filter("scheme", name).check(), Ok(()));
+        }
         assert!(filter("application", "corba").check().is_err());
         for name in Application::NAMES {
             assert_eq!(filter("application", name).check(), Ok(()));

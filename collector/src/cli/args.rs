@@ -67,7 +67,8 @@ pub enum Command {
     #[command(
         after_help = "Examples:\n  eastwatch calls --limit 20\n  eastwatch calls --client web --status 404\n  \
         eastwatch calls --path '/users/*/avatar' --from -15m --to -5m\n  \
-        eastwatch calls --application grpc --operation shop.v1.Orders/\n  eastwatch calls --follow"
+        eastwatch calls --application grpc --operation shop.v1.Orders/\n  eastwatch calls --scheme http\n  \
+        eastwatch calls --follow"
     )]
     Calls(CallsArgs),
     /// Who calls whom.

@@ -134,6 +134,22 @@ mod tests {
     }
 
     #[test]
+    fn a_call_of_before_tls_is_one_in_the_clear() {
+        // What an agent of before wrote, which may wait on its disk: id 7, path `/a`, 3 unknown fields (34), the last one that there was.
+        let before = b"\x12\x09\x08\x07\x2a\x02/a\x90\x02\x03";
+        let decoded = decode_payload(&zstd::bulk::compress(before, 1).unwrap()).unwrap();
+        let call = Call {
+            id: 7,
+            path: "/a".into(),
+            headers_unknown: 3,
+            ..Call::default()
+        };
+        assert_eq!(decoded.calls, [call]);
+        assert_eq!(decoded.calls[0].tls, None);
+        assert_eq!(decoded.encode_to_vec(), before);
+    }
+
+    #[test]
     fn a_bomb_is_refused() {
         let bomb = zstd::bulk::compress(&vec![0; PAYLOAD_BYTES_MAX + 1], 1).unwrap();
         assert!(bomb.len() < 10_000);
