@@ -1,6 +1,7 @@
 //! JA4: what a client's hello is like, whatever order it says things in, and whomever it asks for.
 //!
-//! By the published description of FoxIO, LLC (JA4: TLS client fingerprinting; of the JA4 family this one alone is free of their licence).
+//! By the description that FoxIO published (JA4: TLS Client Fingerprinting), which is under the BSD licence; the other members of the
+//! family, which are not, are not computed.
 
 use std::fmt::Write;
 
