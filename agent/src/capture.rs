@@ -4,6 +4,7 @@
 //! the kernel is paid for by the traced process.
 
 mod rows;
+mod unnamed;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -18,6 +19,7 @@ use tokio::sync::watch;
 
 use self::rows::export_row;
 pub use self::rows::{kernel_release, provider_rows};
+use self::unnamed::Unnamed;
 use crate::attribution::sockets::{self, SocketLimits};
 use crate::attribution::{self, Attribution, Options as AttributionOptions};
 use crate::clock;
@@ -69,6 +71,7 @@ pub struct Capture {
     epoch_us: i64,
     status: Status,
     harm: Harm,
+    unnamed: Unnamed,
 }
 
 fn http_limits(policy: &CapturePolicy) -> protocol::Limits {
@@ -161,6 +164,7 @@ impl Capture {
             epoch_us: clock::epoch_of_monotonic_us(),
             status,
             harm: Harm::new(&config.harm, head_bytes, hook_ns, clock::monotonic_ns()),
+            unnamed: Unnamed::default(),
         };
         capture.status.policy_version = policy.version;
         capture.publish();
@@ -380,6 +384,7 @@ impl Capture {
     }
 
     fn hand_over(&mut self) {
+        self.count_unnamed();
         let Some(outbox) = &self.sinks.outbox else {
             return;
         };
@@ -415,6 +420,7 @@ impl Capture {
         self.status.decay = self.pipeline.decay_report();
         self.status.resident_bytes = crate::status::resident_bytes();
         self.status.counters = self.counters();
+        self.count_unnamed();
         let covered = self.tracker.coverage();
         self.status.coverage = coverage::rows(&covered);
         self.status.traffic = coverage::traffic(&covered);

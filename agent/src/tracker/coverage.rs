@@ -12,6 +12,9 @@ pub const WORKLOADS_MAX: usize = 1024;
 /// Name of all workloads beyond the limit. No workload has it: names have no parentheses around them.
 pub const OTHERS: &str = "(others)";
 
+/// Name under which the programs' own counts go, which know no workload.
+pub const NODE: &str = "(node)";
+
 /// What went by in a class.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tally {

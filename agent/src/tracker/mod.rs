@@ -42,7 +42,7 @@ pub use self::address::Address;
 pub use self::class::Class;
 use self::connection::Connection;
 pub use self::counters::Counters;
-pub use self::coverage::{Account, Coverage, OTHERS, Tally, WORKLOADS_MAX};
+pub use self::coverage::{Account, Coverage, NODE, OTHERS, Tally, WORKLOADS_MAX};
 use self::delivery::Common;
 pub use self::delivery::{Call, Tls};
 pub use self::ends::Side;

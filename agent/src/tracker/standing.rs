@@ -6,7 +6,7 @@ use agent_common::Direction as Way;
 use super::Tracker;
 use super::class::Class;
 use super::connection::{Connection, Ledger};
-use super::coverage::Account;
+use super::coverage::{Account, NODE};
 use super::delivery::Call;
 use super::fate::Fate;
 use super::order::Order;
@@ -127,6 +127,12 @@ impl Tracker {
                 way: connection.way_to_ask(),
             });
         }
+    }
+
+    /// Connections and bytes of a class that the source counted without saying whose they were.
+    pub fn count_unnamed(&mut self, class: Class, connections: u64, wire_bytes: u64) {
+        let row = &mut self.common.ledger.coverage.of(NODE, class);
+        row.wire(connections, wire_bytes);
     }
 
     /// Connections and bytes by workload and class since the last call.
