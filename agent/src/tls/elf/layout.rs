@@ -36,7 +36,7 @@ pub enum Architecture {
 /// A part of the file that is mapped, `PT_LOAD`.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Segment {
-    /// In the file; what the segment has beyond it is zeros.
+    /// In the file; what the segment has beyond it is zeros, or nothing where the file ends before.
     pub(super) extent: Extent,
     /// Of its first byte.
     pub(super) address: u64,
@@ -138,7 +138,7 @@ impl Layout {
             };
             match segment.p_type.get(LE) {
                 elf::PT_LOAD => self.segments.push(Segment {
-                    extent,
+                    extent: extent.before(reader.len()),
                     address: segment.p_vaddr.get(LE),
                     executable: segment.p_flags.get(LE) & PF_X != 0,
                     writable: segment.p_flags.get(LE) & PF_W != 0,

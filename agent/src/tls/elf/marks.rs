@@ -135,10 +135,7 @@ fn read_only(reader: &Reader<'_>, layout: &Layout) -> Vec<Extent> {
     }
     let segments = layout.segments.iter();
     let read_only = segments.filter(|segment| !segment.executable && !segment.writable);
-    read_only
-        .map(|segment| segment.extent)
-        .filter(|extent| reader.holds(*extent))
-        .collect()
+    read_only.map(|segment| segment.extent).collect()
 }
 
 /// A version at the begin of a text: digits, a point, and more of what versions have.

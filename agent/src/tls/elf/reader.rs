@@ -92,6 +92,15 @@ impl Extent {
     pub(super) const fn end(self) -> u64 {
         self.offset.saturating_add(self.len)
     }
+
+    /// What of it lies before `end`.
+    pub(super) const fn before(self, end: u64) -> Self {
+        let most = end.saturating_sub(self.offset);
+        Self {
+            offset: self.offset,
+            len: if self.len < most { self.len } else { most },
+        }
+    }
 }
 
 struct Page {

@@ -77,9 +77,6 @@ fn block(reader: &mut Reader<'_>, layout: &Layout) -> Result<Option<u64>, ElfErr
     for segment in layout.segments.iter().filter(|segment| segment.writable) {
         let mut within = segment.extent;
         within.len = within.len.min(SEARCH_BYTES_MAX);
-        if !reader.holds(within) {
-            continue;
-        }
         let mut found = None;
         texts.search(reader, within, |_, at| {
             if layout.address(at).is_some_and(|address| address % ALIGNMENT == 0) {

@@ -67,9 +67,6 @@ fn in_place(
         return Err(ElfError::Damaged { what: "pointer" });
     };
     for segment in layout.segments.iter().filter(|segment| segment.writable) {
-        if !reader.holds(segment.extent) {
-            continue;
-        }
         let mut places = Vec::new();
         pointer.search(reader, segment.extent, |_, at| {
             places.push(at);

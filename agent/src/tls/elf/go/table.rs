@@ -115,9 +115,6 @@ impl Table {
             return Err(ElfError::Damaged { what: "magic" });
         };
         for segment in layout.segments.iter().filter(|segment| !segment.executable) {
-            if !reader.holds(segment.extent) {
-                continue;
-            }
             let mut places = Vec::new();
             headers.search(reader, segment.extent, |_, at| {
                 places.push(at);
@@ -188,7 +185,7 @@ impl Table {
             offset: table.pairs,
             len: (count * 2 + 1) * table.field_bytes(),
         };
-        if pairs.end() > extent.end() || !reader.holds(pairs) {
+        if pairs.end() > extent.end() {
             return damaged;
         }
         Ok(table)
@@ -262,11 +259,7 @@ impl Table {
             return Err(ElfError::Damaged { what: "names" });
         };
         let mut names: Vec<(u64, Function)> = Vec::new();
-        let mut within = self.names;
-        if !reader.holds(within) {
-            within.len = reader.len().saturating_sub(within.offset);
-        }
-        texts.search(reader, within, |text, at| {
+        texts.search(reader, self.names, |text, at| {
             if let Some(function) = FUNCTIONS.get(text)
                 && !names.iter().any(|(_, other)| other == function)
             {
