@@ -3,6 +3,7 @@
 //! One thread owns all state of the data path, so that nothing in it needs a lock. It wakes on a timer, never on an event: a wakeup in
 //! the kernel is paid for by the traced process.
 
+mod libraries;
 mod rows;
 mod unnamed;
 
@@ -33,6 +34,7 @@ use crate::pipeline::Pipeline;
 use crate::source::ebpf;
 use crate::status::{CounterRow, ProgramRow, Published, Rows, Status};
 use crate::tap::Taps;
+use crate::tls::discovery::Worker;
 use crate::tracker::{Limits, Order, PARSER_BYTES_MAX, Tracker};
 
 /// Records taken in one round before timers are looked at.
@@ -72,6 +74,8 @@ pub struct Capture {
     status: Status,
     harm: Harm,
     unnamed: Unnamed,
+    /// Looks for TLS libraries, where that is wanted and possible.
+    libraries: Option<Worker>,
 }
 
 fn http_limits(policy: &CapturePolicy) -> protocol::Limits {
@@ -91,7 +95,7 @@ impl Capture {
         let settings = settings(config, &policy.policy, 1);
         let mut probe = Probe::new().context("connecting to itself, to measure what hooks cost")?;
         let without_ns = probe.transfer_ns().context("measuring what hooks cost")?;
-        let loaded = loader::load(&loader::Options {
+        let mut loaded = loader::load(&loader::Options {
             states_max: config.capture.states_max,
             threads_max: config.capture.threads_max,
             tls_sessions_max: config.capture.tls_sessions_max,
@@ -113,6 +117,10 @@ impl Capture {
             rests: decays(config, &policy.policy),
         };
         let mut tracker = Tracker::new(limits, policy.policy.filter.clone());
+        let libraries = libraries_of(config, &mut loaded);
+        if let Some(worker) = &libraries {
+            tracker.know_libraries(Box::new(libraries::Known(worker.findings().clone())));
+        }
         let attribution_options = AttributionOptions::default();
         // After attaching: what is established later is announced by the kernel.
         let snapshot = sockets::existing_sockets(&attribution_options.proc_root, &SocketLimits::default());
@@ -165,6 +173,7 @@ impl Capture {
             status,
             harm: Harm::new(&config.harm, head_bytes, hook_ns, clock::monotonic_ns()),
             unnamed: Unnamed::default(),
+            libraries,
         };
         capture.status.policy_version = policy.version;
         capture.publish();
@@ -181,6 +190,9 @@ impl Capture {
             let stopping = stop.load(Ordering::Acquire);
             if stopping {
                 // First of all, whatever is left to be done: nothing is added to any process from here on.
+                if let Some(worker) = &mut self.libraries {
+                    worker.stop();
+                }
                 self.loaded.detach();
             }
             let drained = self.round();
@@ -418,6 +430,11 @@ impl Capture {
         self.status.calls_sent = self.pipeline.calls_sent();
         self.status.harm = self.harm.report(self.epoch_us);
         self.status.decay = self.pipeline.decay_report();
+        self.status.tls = self
+            .libraries
+            .as_ref()
+            .map(|worker| worker.latest().1)
+            .unwrap_or_default();
         self.status.resident_bytes = crate::status::resident_bytes();
         self.status.counters = self.counters();
         self.count_unnamed();
@@ -448,10 +465,31 @@ impl Capture {
         rows.stage("tracker", self.tracker.counters().explained());
         rows.stage("protocol", self.tracker.protocol_counters().explained());
         rows.stage("attribution", self.attribution.counters().explained());
+        if let Some(worker) = &self.libraries {
+            rows.stage("discovery", worker.latest().0.explained());
+        }
         rows.stage("harm", self.harm.counters().explained());
         rows.stage("decay", self.pipeline.decay_counters().explained());
         rows.pipeline(self.pipeline.drops());
         rows.finish()
+    }
+}
+
+/// Begins to look for TLS libraries. Without them everything else is captured all the same.
+fn libraries_of(config: &Config, loaded: &mut Loaded) -> Option<Worker> {
+    if !config.capture.tls.enabled {
+        return None;
+    }
+    let probes = std::mem::replace(&mut loaded.tls, Err("in use".to_owned()));
+    let started = probes
+        .and_then(|probes| libraries::start(&config.capture.tls, probes).map_err(|error| error.to_string()));
+    match started {
+        Ok(worker) => Some(worker),
+        Err(reason) => {
+            tracing::warn!(reason, "nothing of TLS can be decrypted");
+            loaded.tls = Err(reason);
+            None
+        }
     }
 }
 

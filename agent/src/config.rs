@@ -13,6 +13,7 @@ use serde::Deserialize;
 
 use crate::decay::Rules;
 use crate::loader::ProviderChoice;
+use crate::tls::discovery;
 use crate::tracker::RECONCILE_S;
 
 /// What environment variables of the agent start with; `__` separates the parts of a key.
@@ -116,6 +117,8 @@ pub struct Capture {
     pub diagnostics: bool,
     /// Fewer calls are captured of what is known.
     pub decay: Decay,
+    /// TLS libraries of processes.
+    pub tls: Tls,
 }
 
 impl Default for Capture {
@@ -132,6 +135,37 @@ impl Default for Capture {
             reconcile_seconds: RECONCILE_S,
             diagnostics: false,
             decay: Decay::default(),
+            tls: Tls::default(),
+        }
+    }
+}
+
+/// `capture.tls.*`: TLS is read at the functions of the libraries that processes use; these are looked for in what they execute.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[serde(deny_unknown_fields, default)]
+pub struct Tls {
+    /// Otherwise TLS connections are counted, and not decrypted.
+    pub enabled: bool,
+    /// Processes followed, 1 to 4194304. A library that is probed is so for all processes.
+    pub processes_max: usize,
+    /// Files that processes execute or map executable, 1 to 1048576.
+    pub files_max: usize,
+    /// Files probed, 1 to 65536.
+    pub libraries_max: usize,
+    /// How long probes stay in a library that nobody uses, seconds, at most 86400: the next short-lived program is decrypted from its
+    /// first byte on.
+    pub linger_seconds: u64,
+}
+
+impl Default for Tls {
+    fn default() -> Self {
+        let limits = discovery::Limits::default();
+        Self {
+            enabled: true,
+            processes_max: limits.processes,
+            files_max: limits.inodes.files,
+            libraries_max: limits.inodes.libraries,
+            linger_seconds: limits.inodes.linger_ns / 1_000_000_000,
         }
     }
 }
@@ -401,6 +435,38 @@ impl Config {
                 "capture.decay.review_seconds",
                 &decay.review_seconds,
                 "must be 1 to 86400",
+            );
+        }
+        let tls = &capture.tls;
+        for (key, count, most, remedy) in [
+            (
+                "capture.tls.processes_max",
+                tls.processes_max,
+                1 << 22,
+                "must be 1 to 4194304",
+            ),
+            (
+                "capture.tls.files_max",
+                tls.files_max,
+                1 << 20,
+                "must be 1 to 1048576",
+            ),
+            (
+                "capture.tls.libraries_max",
+                tls.libraries_max,
+                1 << 16,
+                "must be 1 to 65536",
+            ),
+        ] {
+            if !(1..=most).contains(&count) {
+                return value(key, &count, remedy);
+            }
+        }
+        if tls.linger_seconds > 86_400 {
+            return value(
+                "capture.tls.linger_seconds",
+                &tls.linger_seconds,
+                "must be 0 to 86400",
             );
         }
         let harm = &self.harm;

@@ -16,12 +16,13 @@ use crate::coverage::{CoverageRow, TrafficRow};
 /// How long who asks waits for a picture of that moment; one that is ending makes none any more.
 const FRESH_WAIT: Duration = Duration::from_millis(500);
 
+use crate::tls::discovery;
 use crate::{decay, harm};
 
 /// A counter that says what became of something.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CounterRow {
-    /// Where: kernel, tracker, protocol, attribution, harm, decay, catalog, calls, edges, redact, host.
+    /// Where: kernel, tracker, protocol, attribution, discovery, harm, decay, catalog, calls, edges, redact, host.
     pub stage: String,
     /// What.
     pub name: String,
@@ -135,6 +136,9 @@ pub struct Status {
     /// How much is captured of what is known.
     #[serde(default)]
     pub decay: decay::Report,
+    /// TLS libraries of processes.
+    #[serde(default)]
+    pub tls: discovery::Report,
 }
 
 /// The latest picture, shared between threads.

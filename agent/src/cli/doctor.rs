@@ -1,6 +1,7 @@
 //! `eastwatch-agent doctor`: what this kernel and host allow, what is attached, what is dropped and why.
 
 mod covered;
+mod libraries;
 
 use std::io::Write;
 use std::path::Path;
@@ -17,6 +18,7 @@ use crate::control::client;
 use crate::coverage;
 use crate::loader::{self, Btf, KERNEL_BTF, LoadError, Provider};
 use crate::status::{Fate, ProviderRow, Status};
+use crate::tls::events::Events;
 
 /// Ring buffer of a trial.
 const TRIAL_RING_BYTES: u32 = 64 << 10;
@@ -155,6 +157,18 @@ fn host_checks() -> Vec<Check> {
             needed: false,
         },
     ];
+    let events = Events::open();
+    checks.push(Check {
+        name: "mapping events",
+        ok: events.is_ok(),
+        detail: match events {
+            Ok(events) => format!("the kernel tells of mappings on {} processors", events.cpus()),
+            Err(error) => format!(
+                "perf events do not work ({error}): new processes' TLS libraries are found by looking at all processes every 10 s"
+            ),
+        },
+        needed: false,
+    });
     if let Ok(lockdown) = read("/sys/kernel/security/lockdown") {
         let locked = lockdown.contains("[confidentiality]");
         let detail = if locked {
@@ -358,6 +372,7 @@ fn print_agent(out: &mut impl Write, agent: &Status) -> Result<()> {
     writeln!(out, "\n{programs}")?;
     print_costs(out, agent)?;
     print_decay(out, agent)?;
+    libraries::print(out, agent)?;
     covered::print_coverage(out, &agent.coverage)?;
     covered::print_tls(out, &coverage::tls(&agent.traffic))?;
     for (fate, title) in [

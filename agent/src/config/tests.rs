@@ -25,6 +25,7 @@ fn defaults_are_valid_and_the_example_shows_them() {
         "level",
         "cpu_percent",
         "review_seconds",
+        "linger_seconds",
         "connections",
     ] {
         assert!(example.contains(key), "{key}");
@@ -62,6 +63,22 @@ fn errors_name_key_and_remedy() {
         (
             "[capture.decay]\nreview_seconds = 0",
             ["capture.decay.review_seconds = 0", "1 to 86400"],
+        ),
+        (
+            "[capture.tls]\nprocesses_max = 0",
+            ["capture.tls.processes_max = 0", "1 to 4194304"],
+        ),
+        (
+            "[capture.tls]\nfiles_max = 1048577",
+            ["capture.tls.files_max = 1048577", "1 to 1048576"],
+        ),
+        (
+            "[capture.tls]\nlibraries_max = 0",
+            ["capture.tls.libraries_max = 0", "1 to 65536"],
+        ),
+        (
+            "[capture.tls]\nlinger_seconds = 86401",
+            ["capture.tls.linger_seconds = 86401", "0 to 86400"],
         ),
         (
             "[capture]\nstates_max = 63",

@@ -176,6 +176,19 @@ fn fate(stage: &str, name: &str) -> Fate {
             "processes_evicted" | "execs_evicted" | "exits_cut_short" | "cgroups_evicted"
             | "containers_evicted" | "workloads_evicted" | "cgroup_walks_cut",
         )
+        | (
+            "discovery",
+            "processes_beyond_limit"
+            | "mappings_beyond_limit"
+            | "files_beyond_limit"
+            | "libraries_beyond_limit"
+            | "libraries_failed"
+            | "files_served"
+            | "files_refused"
+            | "files_mismatched"
+            | "maps_cut"
+            | "departed_cut_short",
+        )
         | ("harm", "steps_refused" | "accounts_evicted") => Fate::LeftOut,
         _ => Fate::Counted,
     }
@@ -187,6 +200,7 @@ mod tests {
     use crate::attribution;
     use crate::decay;
     use crate::harm;
+    use crate::tls;
     use crate::tracker;
 
     fn table() -> Vec<CounterRow> {
@@ -210,6 +224,7 @@ mod tests {
         };
         rows.stage("protocol", protocol.explained());
         rows.stage("attribution", attribution::Counters::default().explained());
+        rows.stage("discovery", tls::Counters::default().explained());
         rows.stage("harm", harm::Counters::default().explained());
         rows.stage("decay", decay::Counters::default().explained());
         rows.finish()

@@ -38,11 +38,11 @@ const CARE_INTERVAL_NS: u64 = 1_000_000_000;
 
 /// Looks into a file.
 pub trait Inspect {
-    /// The TLS library in it; `None`: there is none. The file may be anything, made by anybody.
+    /// The TLS libraries in it; usually there is none. The file may be anything, made by anybody.
     ///
     /// # Errors
     /// It is refused, with the reason.
-    fn inspect(&mut self, file: &File) -> Result<Option<Library>, InspectError>;
+    fn inspect(&mut self, file: &File) -> Result<Vec<Library>, InspectError>;
 }
 
 /// Why a file was refused.
@@ -370,7 +370,7 @@ impl<I: Inspect, A: Attach> Discovery<I, A> {
             .processes
             .places(pid)
             .iter()
-            .filter_map(|place| self.inodes.finding(*place).cloned())
+            .flat_map(|place| self.inodes.findings_at(*place).iter().cloned())
             .collect();
         list.extend(self.processes.missed(pid).cloned());
         self.findings.set(pid, list);

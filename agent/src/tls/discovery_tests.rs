@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::*;
-use crate::tls::library::{EntryPoint, Function, LibraryName, Linkage};
+use crate::tls::library::{EntryPoint, Function, Functions, LibraryName, Linkage};
 use crate::tls::maps::{Device, FileKey};
 
 /// Files that end with this are the test's libraries: all else on this machine is left alone.
@@ -17,15 +17,15 @@ struct Marks {
 }
 
 impl Inspect for Marks {
-    fn inspect(&mut self, file: &File) -> Result<Option<Library>, InspectError> {
+    fn inspect(&mut self, file: &File) -> Result<Vec<Library>, InspectError> {
         let size = file.metadata().unwrap().len();
         let mut end = vec![0; self.mark.len() + 1];
         let Some(at) = size.checked_sub(end.len() as u64) else {
-            return Ok(None);
+            return Ok(Vec::new());
         };
         file.read_exact_at(&mut end, at).unwrap();
         let Some(kind) = end.strip_prefix(self.mark.as_slice()) else {
-            return Ok(None);
+            return Ok(Vec::new());
         };
         self.looks.fetch_add(1, Ordering::Relaxed);
         let functions = match kind {
@@ -37,16 +37,14 @@ impl Inspect for Marks {
                 returns: Vec::new(),
             }]),
         };
-        Ok(Some(Library {
+        Ok(vec![Library {
             name: LibraryName::OpenSsl,
             version: Some(String::from_utf8_lossy(kind).into_owned()),
             linkage: Linkage::Static,
             functions,
-        }))
+        }])
     }
 }
-
-use crate::tls::library::Functions;
 
 /// Probes in place now, as inodes of the files.
 #[derive(Clone, Default)]
@@ -394,10 +392,12 @@ fn wanted(pid: u32, inode: u64) -> Wanted {
 #[test]
 fn limits_are_counted() {
     let case = Case::new();
-    let mut limits = Limits::default();
-    limits.processes = 2;
-    // No processes but those of the test.
-    limits.proc_root = case.dir.path().to_owned();
+    let limits = Limits {
+        processes: 2,
+        // No processes but those of the test.
+        proc_root: case.dir.path().to_owned(),
+        ..Limits::default()
+    };
     let mut discovery = case.discovery(limits);
     discovery.events = Err(String::new());
     let none = 1 << 30;
@@ -427,7 +427,7 @@ fn limits_are_counted() {
             let image = discovery.inodes.add_image(identity, stamp, false, verdict, 0);
             let place = discovery.inodes.add_place(key, image, Some(1), 0);
             discovery.uses(wanted(none, key.inode), Some(1));
-            assert!(discovery.inodes.finding(place).is_none());
+            assert!(discovery.inodes.findings_at(place).is_empty());
         }
         assert_eq!(discovery.counters().mappings_beyond_limit, beyond);
     }

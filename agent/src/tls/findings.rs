@@ -54,15 +54,13 @@ impl Findings {
     }
 
     /// Something more of a process that ended: it was too short to be looked at while it lived.
-    pub(super) fn add_departed(&self, pid: u32, finding: &Arc<Finding>) {
+    pub(super) fn add_departed(&self, pid: u32, findings: &[Arc<Finding>]) {
+        if findings.is_empty() {
+            return;
+        }
         if let Some((_, list)) = self.lock().departed.get_mut(&pid) {
-            let more = std::iter::once(Arc::clone(finding));
-            *list = list
-                .iter()
-                .cloned()
-                .chain(more)
-                .take(DEPARTED_FINDINGS_MAX)
-                .collect();
+            let all = list.iter().chain(findings).cloned();
+            *list = all.take(DEPARTED_FINDINGS_MAX).collect();
         }
     }
 
@@ -125,10 +123,10 @@ mod tests {
         assert_eq!(reasons(&findings, 7), Some(2));
         // It was too short for all of them to be found while it lived.
         for more in 0..2 * DEPARTED_FINDINGS_MAX {
-            findings.add_departed(7, &finding(&more.to_string()));
+            findings.add_departed(7, &[finding(&more.to_string())]);
         }
         assert_eq!(reasons(&findings, 7), Some(DEPARTED_FINDINGS_MAX - 1));
-        findings.add_departed(9, &finding("never seen"));
+        findings.add_departed(9, &[finding("never seen")]);
         assert_eq!(reasons(&findings, 9), None);
         findings.set(8, Vec::new());
         findings.depart(8, 10 + GRACE_NS);

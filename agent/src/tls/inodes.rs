@@ -16,17 +16,17 @@ use super::slots::{Id, Slots};
 /// What became of an image.
 #[derive(Debug)]
 pub struct Verdict<H> {
-    /// What is said of it; `None`: there is nothing of TLS in it.
-    pub finding: Option<Arc<Finding>>,
+    /// What is said of it; empty: there is nothing of TLS in it.
+    pub findings: Vec<Arc<Finding>>,
     /// Its probes; dropping takes them out.
-    pub probes: Option<H>,
+    pub probes: Vec<H>,
 }
 
 impl<H> Verdict<H> {
     /// Nothing of TLS.
     pub const NOTHING: Self = Self {
-        finding: None,
-        probes: None,
+        findings: Vec::new(),
+        probes: Vec::new(),
     };
 }
 
@@ -126,7 +126,7 @@ impl<H> Inodes<H> {
         verdict: Verdict<H>,
         now_ns: u64,
     ) -> Id {
-        self.probed += usize::from(verdict.probes.is_some());
+        self.probed += usize::from(!verdict.probes.is_empty());
         if let Some(id) = self.by_identity.get(&identity).copied()
             && let Some(image) = self.images.get_mut(id)
         {
@@ -156,7 +156,7 @@ impl<H> Inodes<H> {
         let oldest = self
             .images
             .iter()
-            .filter(|(_, image)| image.places == 0 && image.verdict.probes.is_some())
+            .filter(|(_, image)| image.places == 0 && !image.verdict.probes.is_empty())
             .min_by_key(|(_, image)| image.idle_since_ns)
             .map(|(id, _)| id);
         oldest.is_some_and(|id| {
@@ -207,16 +207,19 @@ impl<H> Inodes<H> {
         }
     }
 
-    /// What is said of the file there; `None`: there is nothing of TLS in it.
+    /// What is said of the file there; empty: there is nothing of TLS in it.
     #[must_use]
-    pub fn finding(&self, place: Id) -> Option<&Arc<Finding>> {
-        self.finding_of_image(self.places.get(place)?.image)
+    pub fn findings_at(&self, place: Id) -> &[Arc<Finding>] {
+        let image = self.places.get(place).map(|place| place.image);
+        image.map_or(&[], |image| self.findings_of(image))
     }
 
     /// What is said of a file.
     #[must_use]
-    pub fn finding_of_image(&self, image: Id) -> Option<&Arc<Finding>> {
-        self.images.get(image)?.verdict.finding.as_ref()
+    pub fn findings_of(&self, image: Id) -> &[Arc<Finding>] {
+        self.images
+            .get(image)
+            .map_or(&[], |image| &image.verdict.findings)
     }
 
     /// Forgets what nobody used for so long, and what nobody can use again.
@@ -241,9 +244,9 @@ impl<H> Inodes<H> {
         for (_, place) in self.places.iter() {
             *users.entry(place.image).or_default() += place.users;
         }
-        self.images.iter().filter_map(move |(id, image)| {
-            let finding = image.verdict.finding.as_ref()?;
-            Some((finding, users.get(&id).copied().unwrap_or(0)))
+        self.images.iter().flat_map(move |(id, image)| {
+            let users = users.get(&id).copied().unwrap_or(0);
+            image.verdict.findings.iter().map(move |finding| (finding, users))
         })
     }
 
@@ -284,7 +287,7 @@ impl<H> Inodes<H> {
             .images
             .iter()
             .filter(|(_, image)| image.places == 0)
-            .min_by_key(|(_, image)| (image.verdict.probes.is_some(), image.idle_since_ns))
+            .min_by_key(|(_, image)| (!image.verdict.probes.is_empty(), image.idle_since_ns))
             .map(|(id, _)| id);
         oldest.is_some_and(|id| {
             self.remove_image(id);
@@ -300,7 +303,7 @@ impl<H> Inodes<H> {
     }
 
     fn forget_probes(&mut self, verdict: &Verdict<H>) {
-        if verdict.probes.is_some() {
+        if !verdict.probes.is_empty() {
             self.probed -= 1;
             self.detached += 1;
         }

@@ -20,12 +20,12 @@ fn stamp(size: u64) -> Stamp {
 
 fn library(probes: &Probes) -> Verdict<Probes> {
     Verdict {
-        finding: Some(Arc::new(Finding {
+        findings: vec![Arc::new(Finding {
             library: Some(LibraryName::OpenSsl),
             version: None,
             state: State::Attached,
-        })),
-        probes: Some(Rc::clone(probes)),
+        })],
+        probes: vec![Rc::clone(probes)],
     }
 }
 
@@ -100,7 +100,10 @@ fn a_file_of_several_containers_is_probed_once() {
     inodes.leave(one, 0);
     inodes.expire(1000);
     assert_eq!(Rc::strong_count(&probes), 2);
-    assert!(inodes.finding(two).is_some() && inodes.finding(one).is_none());
+    assert_eq!(
+        (inodes.findings_at(two).len(), inodes.findings_at(one).len()),
+        (1, 0)
+    );
     inodes.leave(two, 1000);
     inodes.expire(1100);
     assert_eq!(Rc::strong_count(&probes), 1);

@@ -11,7 +11,7 @@ pub mod inodes;
 pub mod library;
 pub mod maps;
 pub mod opening;
-mod slots;
+pub mod slots;
 
 pub use counters::Counters;
 pub use discovery::Discovery;

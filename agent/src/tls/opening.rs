@@ -226,8 +226,14 @@ fn within_root(process: &Path, name: &[u8], further: ResolveFlag) -> Result<Owne
     let name = name.strip_prefix(b"/").ok_or(OpenError::Gone)?;
     let flags = OFlag::O_PATH | OFlag::O_CLOEXEC;
     let gone = |errno: Errno| match errno {
-        // Or it is not known without a look at the disk, or to a kernel before 5.12.
-        Errno::ENOENT | Errno::ESRCH | Errno::ENOTDIR | Errno::EAGAIN | Errno::EINVAL => OpenError::Gone,
+        // Or it is a link, or not known without a look at the disk, or to a kernel before 5.12.
+        Errno::ENOENT
+        | Errno::ESRCH
+        | Errno::ENOTDIR
+        | Errno::ELOOP
+        | Errno::EAGAIN
+        | Errno::EXDEV
+        | Errno::EINVAL => OpenError::Gone,
         errno => OpenError::Refused(errno.into()),
     };
     let root = open(&process.join("root"), flags | OFlag::O_DIRECTORY, Mode::empty()).map_err(gone)?;

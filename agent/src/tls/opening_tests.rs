@@ -107,7 +107,7 @@ fn only_the_mapped_file_is_given() {
     moved.end += 4096;
     assert_eq!(opened(&moved).unwrap().identity, Identity::Inode(right.file));
     for (name, gone) in [
-        (b"/bin/cat".as_slice(), false),
+        (b"/usr/bin/cat".as_slice(), false),
         (b"/no/such/file", true),
         (b"no path", true),
         (b"", true),

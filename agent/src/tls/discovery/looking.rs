@@ -9,7 +9,7 @@ use super::{
 };
 use crate::clock::monotonic_ns;
 use crate::tls::inodes::Verdict;
-use crate::tls::library::{Finding, Functions, State};
+use crate::tls::library::{Finding, Functions, Library, State};
 use crate::tls::maps::unescape;
 use crate::tls::opening::{OpenError, Opened, Wanted};
 use crate::tls::slots::Id;
@@ -162,7 +162,7 @@ impl<I: Inspect, A: Attach> Discovery<I, A> {
             Use::BeyondLimit => self.beyond_mappings(pid),
             Use::New => {
                 self.inodes.join(place);
-                if self.inodes.finding(place).is_some() {
+                if !self.inodes.findings_at(place).is_empty() {
                     self.publish(pid);
                 }
             }
@@ -191,8 +191,9 @@ impl<I: Inspect, A: Attach> Discovery<I, A> {
             // Meanwhile.
             if lives {
                 self.add(wanted.pid, place);
-            } else if let Some(finding) = self.inodes.finding(place) {
-                self.findings.add_departed(wanted.pid, finding);
+            } else {
+                let findings = self.inodes.findings_at(place);
+                self.findings.add_departed(wanted.pid, findings);
             }
             return;
         }
@@ -219,9 +220,8 @@ impl<I: Inspect, A: Attach> Discovery<I, A> {
             }
         };
         if !lives {
-            if let Some(finding) = self.inodes.finding_of_image(image) {
-                self.findings.add_departed(wanted.pid, finding);
-            }
+            let findings = self.inodes.findings_of(image);
+            self.findings.add_departed(wanted.pid, findings);
             return;
         }
         // Of another file with that number, when stat(2) is what tells them apart.
@@ -245,50 +245,53 @@ impl<I: Inspect, A: Attach> Discovery<I, A> {
     /// Looks into a file and has it probed; it stays open meanwhile.
     fn verdict(&mut self, opened: &Opened) -> Verdict<A::Probes> {
         self.counters.files_inspected += 1;
-        let said = |library, version, state| {
-            Some(Arc::new(Finding {
-                library,
-                version,
-                state,
-            }))
-        };
-        let library = match self.inspect.inspect(&opened.file) {
-            Ok(None) => return Verdict::NOTHING,
-            Ok(Some(library)) => library,
-            Err(error) => {
-                self.counters.files_rejected += 1;
-                return Verdict {
-                    finding: said(None, None, State::Rejected(error.to_string())),
-                    probes: None,
-                };
-            }
-        };
-        let (state, probes) = match &library.functions {
-            Functions::NoSymbols => (State::NoSymbols, None),
-            Functions::Unsupported => (State::Unsupported, None),
-            Functions::Found(_) if !self.inodes.has_room_for_library() => {
-                self.counters.libraries_beyond_limit += 1;
-                let most = self.limits.inodes.libraries;
-                let reason = format!("more than {most} libraries probed on this node");
-                (State::AttachFailed(reason), None)
-            }
-            Functions::Found(_) => {
-                let image = OpenedImage { file: &opened.file };
-                match self.attach.attach(&image, &library) {
-                    Ok(probes) => {
-                        self.counters.libraries_attached += 1;
-                        (State::Attached, Some(probes))
-                    }
-                    Err(error) => {
-                        self.counters.libraries_failed += 1;
-                        (State::AttachFailed(error.to_string()), None)
-                    }
+        let mut verdict = Verdict::NOTHING;
+        match self.inspect.inspect(&opened.file) {
+            Ok(libraries) => {
+                for library in libraries {
+                    let (state, probes) = self.probe(opened, &library);
+                    verdict.probes.extend(probes);
+                    verdict.findings.push(Arc::new(Finding {
+                        library: Some(library.name),
+                        version: library.version,
+                        state,
+                    }));
                 }
             }
-        };
-        Verdict {
-            finding: said(Some(library.name), library.version, state),
-            probes,
+            Err(error) => {
+                self.counters.files_rejected += 1;
+                verdict.findings.push(Arc::new(Finding {
+                    library: None,
+                    version: None,
+                    state: State::Rejected(error.to_string()),
+                }));
+            }
+        }
+        verdict
+    }
+
+    fn probe(&mut self, opened: &Opened, library: &Library) -> (State, Option<A::Probes>) {
+        match &library.functions {
+            Functions::NoSymbols => return (State::NoSymbols, None),
+            Functions::Unsupported => return (State::Unsupported, None),
+            Functions::Found(_) => {}
+        }
+        if !self.inodes.has_room_for_library() {
+            self.counters.libraries_beyond_limit += 1;
+            let most = self.limits.inodes.libraries;
+            let reason = format!("more than {most} libraries probed on this node");
+            return (State::AttachFailed(reason), None);
+        }
+        let image = OpenedImage { file: &opened.file };
+        match self.attach.attach(&image, library) {
+            Ok(probes) => {
+                self.counters.libraries_attached += 1;
+                (State::Attached, Some(probes))
+            }
+            Err(error) => {
+                self.counters.libraries_failed += 1;
+                (State::AttachFailed(error.to_string()), None)
+            }
         }
     }
 }
