@@ -36,9 +36,15 @@ pub(super) fn version(reader: &mut Reader<'_>, layout: &Layout) -> Result<Option
     let [.., pointer_bytes, flags] = *header.first_chunk::<16>().unwrap_or(&[0; 16]);
     let (at, len) = if flags & INLINE != 0 {
         let at = block.saturating_add(HEADER_BYTES);
-        // A varint; versions are shorter than 128 bytes.
-        let [len] = reader.array(at)?;
-        (Some(at.saturating_add(1)), u64::from(len))
+        // A varint; one of more than two bytes is no length of a version.
+        match reader.array(at)? {
+            [low @ 0..0x80, _] => (Some(at.saturating_add(1)), u64::from(low)),
+            [low, high @ 0..0x80] => (
+                Some(at.saturating_add(2)),
+                u64::from(high) << 7 | u64::from(low & 0x7f),
+            ),
+            _ => (None, 0),
+        }
     } else if pointer_bytes == 8 && flags & BIG_ENDIAN == 0 {
         let text = reader.u64(block.saturating_add(16))?;
         let Some(text) = layout.offset(text) else {
@@ -49,17 +55,18 @@ pub(super) fn version(reader: &mut Reader<'_>, layout: &Layout) -> Result<Option
     } else {
         (None, 0)
     };
-    let (Some(at), 1..=VERSION_BYTES) = (at, len) else {
+    let (Some(at), 1..) = (at, len) else {
         return Err(ElfError::Damaged {
             what: "Go's build info",
         });
     };
-    let bytes = reader.up_to(at, len as usize)?;
+    let len = usize::try_from(len).unwrap_or(usize::MAX);
+    let bytes = reader.up_to(at, len.min(VERSION_BYTES_MAX))?;
     let printable = bytes.iter().all(|byte| byte.is_ascii_graphic() || *byte == b' ');
-    Ok(String::from_utf8(bytes).ok().filter(|_| printable))
+    Ok(String::from_utf8(bytes)
+        .ok()
+        .filter(|version| printable && !version.is_empty()))
 }
-
-const VERSION_BYTES: u64 = VERSION_BYTES_MAX as u64;
 
 /// Place of the block: in its section, or in a file without sections at the begin of what can be written to.
 fn block(reader: &mut Reader<'_>, layout: &Layout) -> Result<Option<u64>, ElfError> {

@@ -155,7 +155,12 @@ impl Program {
 fn build_info(version: &str) -> Vec<u8> {
     let mut block = b"\xff Go buildinf:\x08\x02".to_vec();
     block.resize(32, 0);
-    block.push(version.len() as u8);
+    let len = version.len() as u8;
+    if version.len() < 0x80 {
+        block.push(len);
+    } else {
+        block.extend([len | 0x80, (version.len() >> 7) as u8]);
+    }
     block.extend(version.as_bytes());
     block
 }
@@ -232,16 +237,19 @@ fn both_kinds_of_build_info_are_read() {
     block.extend(b"go1.17.5");
     build.sections[3].bytes = block.clone();
     assert_eq!(version(&build).as_deref(), Some("go1.17.5"));
-    for (place, damage) in [(14, 4), (15, 1), (40, 65), (40, 0), (32, 0), (16, 0), (0, 0)] {
+    for (place, damage) in [(14, 4), (15, 1), (40, 0), (32, 0), (16, 0), (0, 0)] {
         let mut damaged = block.clone();
         damaged[place] = damage;
         build.sections[3].bytes = damaged;
         assert_eq!(look(&build.file()).libraries, [expected(None)], "{place}");
     }
-    build.sections[3].bytes = build_info(&"1".repeat(64));
-    assert_eq!(version(&build), Some("1".repeat(64)), "the longest");
-    build.sections[3].bytes = build_info(&"1".repeat(65));
-    assert_eq!(version(&build), None);
+    // The longest, and longer ones, which are cut.
+    for len in [64, 65, 127, 128, 300] {
+        build.sections[3].bytes = build_info(&"1".repeat(len));
+        assert_eq!(version(&build), Some("1".repeat(64)), "{len}");
+    }
+    build.sections[3].bytes[32..35].copy_from_slice(&[0x80, 0x80, 1]);
+    assert_eq!(version(&build), None, "no length");
 }
 
 #[test]
