@@ -58,7 +58,10 @@ pub fn transfer<const TRUSTED: bool>(
             }
             Some(found)
         }
-        _ => other(transfer),
+        _ if transfer.socket.is_unix_stream() => {
+            unix::moved(transfer.socket.number(), transfer.direction, bytes, transfer.run)
+        }
+        _ => begin(transfer),
     };
     let Some(connection) = found else {
         return;
@@ -83,24 +86,20 @@ pub fn transfer<const TRUSTED: bool>(
     account::end(begun, bytes);
 }
 
-/// State of a connection that is not a TCP connection with a state. `None` when it is of no kind that is captured, or is counted as one
-/// that cannot have a state.
+/// Gives a TCP connection older than the agent a state. `None` when it is of no kind that is captured, or is counted as one that cannot
+/// have a state.
 ///
 /// A function of its own: what it needs of the stack is free again when it is over.
 #[inline(never)]
-fn other<const TRUSTED: bool>(transfer: &Transfer<TRUSTED>) -> Option<*mut Connection> {
+fn begin<const TRUSTED: bool>(transfer: &Transfer<TRUSTED>) -> Option<*mut Connection> {
     let Transfer { socket, run, .. } = *transfer;
-    let bytes = u64::from(transfer.bytes);
-    if socket.is_unix_stream() {
-        return unix::moved(socket.number(), transfer.direction, bytes, run);
-    }
     // Nobody misses a spare here: what the first program was not told of has no numbers yet that something could follow.
     if matches!(run, Run::Spare | Run::Last) || !socket.is_tcp() {
         return None;
     }
     let found = connection::begin(socket);
     if found.is_none() {
-        count(connection::without_state::<TRUSTED>(), bytes);
+        count(connection::without_state::<TRUSTED>(), transfer.bytes.into());
     }
     found
 }

@@ -92,7 +92,9 @@ pub fn moved(socket: u64, direction: Direction, bytes: u64, run: Run) -> Option<
             found
         }
         // Where there is no room the first has counted them.
-        _ if unix_begin(socket, u64::from(inode), if is_spare { 0 } else { bytes }) != 0 => {
+        _ if unix_clear(socket) == 0
+            && unix_begin(socket, u64::from(inode), if is_spare { 0 } else { bytes }) != 0 =>
+        {
             CONNECTIONS_BY_ADDRESS.get_ptr_mut(socket)?
         }
         _ => return None,
@@ -187,6 +189,18 @@ fn name(inode: u32, fresh: bool) -> u64 {
     name | time << u32::BITS
 }
 
+/// Of earlier sockets at the addresses of a socket and its peer nothing is left. Always 0.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn unix_clear(socket: u64) -> u32 {
+    unix_over(socket, 0);
+    let peer = peer(socket);
+    if peer != 0 && !is_dead(peer) {
+        unix_over(peer, self::inode(peer).into());
+    }
+    0
+}
+
 /// Gives a socket a state, which moved so many bytes. 0 when that cannot be done, which is counted, unless it was before (`bytes` is 0).
 #[unsafe(no_mangle)]
 #[inline(never)]
@@ -199,12 +213,7 @@ extern "C" fn unix_begin(socket: u64, inode: u64, bytes: u64) -> u32 {
         }
         return 0;
     }
-    // Of earlier sockets at these addresses.
-    unix_over(socket, 0);
     let peer = peer(socket);
-    if peer != 0 && !is_dead(peer) {
-        unix_over(peer, self::inode(peer).into());
-    }
     let fresh = is_new(inode);
     let flags = if fresh { flags::FRESH } else { 0 };
     let mut state = Connection::new(name(inode, fresh), role(socket, peer), flags);
