@@ -141,8 +141,62 @@ pub fn nginx(directory: &Path) -> Server {
 /// As [`nginx`], of this binary: a copy is a workload of its own.
 #[must_use]
 pub fn nginx_of(directory: &Path, binary: &Path) -> Server {
+    nginx_with(directory, binary, None)
+}
+
+/// As [`nginx_of`], with TLS: HTTP/2 for who asks for it.
+#[must_use]
+pub fn nginx_tls(directory: &Path, binary: &Path, certificate: &Certificate) -> Server {
+    nginx_with(directory, binary, Some(certificate))
+}
+
+/// A certificate for `localhost` and its key, self-signed.
+#[derive(Debug)]
+pub struct Certificate {
+    /// PEM.
+    pub certificate: PathBuf,
+    /// PEM.
+    pub key: PathBuf,
+}
+
+impl Certificate {
+    /// Makes one, with files in this directory.
+    #[must_use]
+    pub fn new(directory: &Path) -> Self {
+        let (certificate, key) = (directory.join("certificate.pem"), directory.join("key.pem"));
+        let mut openssl = Command::new(program("openssl").unwrap());
+        openssl.args([
+            "req",
+            "-x509",
+            "-newkey",
+            "ec",
+            "-pkeyopt",
+            "ec_paramgen_curve:P-256",
+        ]);
+        openssl.args(["-nodes", "-days", "1", "-subj", "/CN=localhost"]);
+        openssl.args(["-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"]);
+        openssl.arg("-out").arg(&certificate).arg("-keyout").arg(&key);
+        let output = openssl.output().unwrap();
+        assert!(
+            output.status.success(),
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        Self { certificate, key }
+    }
+}
+
+fn nginx_with(directory: &Path, binary: &Path, certificate: Option<&Certificate>) -> Server {
     let root = web_root(directory);
     let (home, port) = (directory.join("nginx"), free_port());
+    let tls = certificate.map_or_else(String::new, |certificate| {
+        format!(
+            "ssl_certificate {}; ssl_certificate_key {};",
+            certificate.certificate.display(),
+            certificate.key.display()
+        )
+    });
+    let over = if certificate.is_some() { " ssl http2" } else { "" };
     fs::create_dir_all(&home).unwrap();
     let configuration = format!(
         "daemon off; user nobody nogroup; worker_processes 2; pid {home}/pid; error_log stderr notice;
@@ -150,7 +204,7 @@ events {{ worker_connections 256; }}
 http {{ access_log off; sendfile on; keepalive_requests 1000000; client_max_body_size 64m;
  client_body_temp_path {home}/body; proxy_temp_path {home}/proxy; fastcgi_temp_path {home}/fastcgi;
  uwsgi_temp_path {home}/uwsgi; scgi_temp_path {home}/scgi;
- server {{ listen 127.0.0.1:{port}; root {root};
+ server {{ listen 127.0.0.1:{port}{over}; {tls} root {root};
   location = /status/health {{ return 204; }}
   location = /upload {{ proxy_pass http://127.0.0.1:{port}/upload/sink; }}
   location = /upload/sink {{ return 201 \"stored\\n\"; }}

@@ -150,6 +150,10 @@ pub struct Moved {
     pub is_opaque: bool,
 }
 
+/// What the kernel takes to get to the probes of a call, at its entry and at its return, and back, nanoseconds: published figures are 1.3
+/// and 1.9 µs. The process pays for it, and no program sees it.
+const TRAPS_NS: u64 = 3_200;
+
 /// Most bytes that one call moves: more is a result that nobody understands.
 const BYTES_MAX: u64 = 1 << 30;
 
@@ -190,7 +194,9 @@ pub fn moved(ctx: &impl EbpfContext, moved: &Moved) {
         }
     };
     transfer::capture(ctx, Session(state), bytes as u32, direction, connection, place);
-    account::end(begun, bytes);
+    if begun != 0 {
+        account::charge(begun.wrapping_sub(TRAPS_NS), bytes);
+    }
 }
 
 /// Counts of a session's stream.

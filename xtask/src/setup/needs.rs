@@ -79,6 +79,7 @@ const TESTS: &[Need] = &[
     program("javac", "default-jdk-headless", "Java service"),
     program("wget", "wget", "client"),
     program("wrk", "wrk", "load generator"),
+    program("openssl", "openssl", "certificates"),
     program("nghttpd", "nghttp2-server", "HTTP/2 server"),
     program("nghttp", "nghttp2-client", "HTTP/2 clients"),
     file(
