@@ -9,7 +9,7 @@ use eastwatch_agent::tls::library::{Functions, VERSION_BYTES_MAX};
 use crate::input::Input;
 
 /// Length of the tail of zeros of the longer file, bytes.
-const TAIL_BYTES: u64 = 8 << 20;
+const TAIL_BYTES: u64 = 1 << 20;
 
 /// A file with nothing but zeros behind its begin.
 struct Sparse {
