@@ -118,9 +118,11 @@ impl Capture {
         };
         let mut tracker = Tracker::new(limits, policy.policy.filter.clone());
         let libraries = libraries_of(config, &mut loaded);
-        if let Some(worker) = &libraries {
-            tracker.know_libraries(Box::new(libraries::Known(worker.findings().clone())));
-        }
+        tracker.know_libraries(match &libraries {
+            Some(worker) => Box::new(libraries::Known(worker.findings().clone())),
+            None if config.capture.tls.enabled => Box::new(libraries::Unlooked(libraries::NO_PROBES)),
+            None => Box::new(libraries::Unlooked(libraries::DISABLED)),
+        });
         let attribution_options = AttributionOptions::default();
         // After attaching: what is established later is announced by the kernel.
         let snapshot = sockets::existing_sockets(&attribution_options.proc_root, &SocketLimits::default());

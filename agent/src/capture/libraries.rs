@@ -70,6 +70,11 @@ impl Attach for Uprobes {
     }
 }
 
+/// `capture.tls.enabled` is off.
+pub(super) const DISABLED: &str = "tls_disabled";
+/// The kernel takes no probes.
+pub(super) const NO_PROBES: &str = "no_probes";
+
 /// For the ledger, which names one library and one reason.
 #[derive(Debug)]
 pub(super) struct Known(pub(super) Findings);
@@ -77,6 +82,19 @@ pub(super) struct Known(pub(super) Findings);
 impl tracker::Findings for Known {
     fn of(&self, pid: u32) -> Option<tracker::Finding> {
         most_telling(&self.0.of(pid)?)
+    }
+}
+
+/// For the ledger where nobody looks for libraries, and why.
+#[derive(Debug)]
+pub(super) struct Unlooked(pub(super) &'static str);
+
+impl tracker::Findings for Unlooked {
+    fn of(&self, _: u32) -> Option<tracker::Finding> {
+        Some(tracker::Finding {
+            library: "",
+            reason: Some(self.0),
+        })
     }
 }
 
@@ -120,6 +138,16 @@ mod tests {
         assert_eq!(probed(whole.clone()), Some(whole));
         let below = library(LibraryName::OpenSsl, &[Function::BioRead, Function::BioWrite]);
         assert_eq!(probed(below), None);
+    }
+
+    #[test]
+    fn where_nobody_looks_that_is_the_reason() {
+        use tracker::Findings as _;
+        let reason = |finding: Option<tracker::Finding>| finding.and_then(|finding| finding.reason);
+        assert_eq!(reason(Known(Findings::default()).of(1)), None);
+        for why in [DISABLED, NO_PROBES] {
+            assert_eq!(reason(Unlooked(why).of(1)), Some(why));
+        }
     }
 
     #[test]
