@@ -58,6 +58,10 @@ fn traffic(node: &Node, workload: &str) -> Vec<Value> {
     rows.cloned().collect()
 }
 
+fn connections(rows: &[Value]) -> u64 {
+    rows.iter().map(|row| row["connections"].as_u64().unwrap()).sum()
+}
+
 fn wire_bytes(rows: &[Value]) -> u64 {
     rows.iter().map(|row| row["wire_bytes"].as_u64().unwrap()).sum()
 }
@@ -96,15 +100,17 @@ fn counts_tls(provider: &str) {
         let rows = traffic(&node, &name);
         (wire_bytes(&rows) == bytes).then_some(rows)
     });
-    let [row] = short.as_slice() else {
-        panic!("{short:?}")
-    };
-    assert_eq!(row["class"], "tls_undecrypted");
-    assert_eq!(
-        (&row["library"], &row["reason"]),
-        (&"".into(), &"no_tls_library_found".into())
-    );
-    assert_eq!((&row["connections"], &row["read_bytes"]), (&20.into(), &0.into()));
+    assert_eq!(connections(&short), 20);
+    for row in &short {
+        // The first may be over before anybody has looked at the program.
+        let reason = row["reason"].as_str().unwrap();
+        assert!(
+            ["no_tls_library_found", "not_looked_at"].contains(&reason),
+            "{row}"
+        );
+        let said = (&row["class"], &row["library"], &row["read_bytes"]);
+        assert_eq!(said, (&"tls_undecrypted".into(), &"".into(), &0.into()));
+    }
 
     // A long one is counted while it is open.
     hidden.ask("open");
@@ -113,10 +119,9 @@ fn counts_tls(provider: &str) {
         hidden.ask("100");
         bytes += 400;
         let rows = traffic(&node, &name);
-        let connections = rows[0]["connections"].as_u64().unwrap();
         let wire = wire_bytes(&rows);
         assert!(wire <= bytes, "{wire} of {bytes}: {rows:?}");
-        (connections == 22).then_some(())
+        (connections(&rows) >= 22).then_some(())
     });
     hidden.ask("3000000");
     bytes += 12_000_000;
@@ -147,7 +152,7 @@ fn counts_tls(provider: &str) {
     );
     node.stop_agent();
     let rows = traffic(&node, &name);
-    assert_eq!((rows.len(), wire_bytes(&rows)), (1, bytes), "{rows:?}");
+    assert_eq!(wire_bytes(&rows), bytes, "{rows:?}");
 }
 
 #[test]

@@ -81,7 +81,10 @@ pub(super) struct Known(pub(super) Findings);
 
 impl tracker::Findings for Known {
     fn of(&self, pid: u32) -> Option<tracker::Finding> {
-        most_telling(&self.0.of(pid)?)
+        match self.0.of(pid) {
+            Some(findings) => most_telling(&findings),
+            None => Some(tracker::Finding::NOT_LOOKED_AT),
+        }
     }
 }
 

@@ -36,10 +36,9 @@ const LATE: Class = Class::Undecrypted {
 };
 
 fn unknown(reason: &'static str) -> Class {
-    let library = if reason == "no_tls_library_found" {
-        ""
-    } else {
-        "boringssl"
+    let library = match reason {
+        "no_tls_library_found" | "not_looked_at" => "",
+        _ => "boringssl",
     };
     Class::Undecrypted { library, reason }
 }
@@ -103,6 +102,7 @@ fn what_is_not_decrypted_has_its_reason() {
     for (finding, fresh, reason) in [
         (None, true, "no_tls_library_found"),
         (None, false, "no_tls_library_found"),
+        (Some(Finding::NOT_LOOKED_AT), true, "not_looked_at"),
         (Some(STRIPPED), true, "no_symbols"),
         (Some(STRIPPED), false, "no_symbols"),
         (Some(PROBED), true, "not_bound"),
@@ -114,9 +114,12 @@ fn what_is_not_decrypted_has_its_reason() {
         tls.client.pass_over(Way::In, 700);
         tls.client.pass_over(Way::Out, 77);
         let mut desk = Desk::new();
-        let known = finding.map(|finding| (tls.client.pid, finding));
-        desk.tracker
-            .know_libraries(Box::new(Known(known.into_iter().collect())));
+        // Unless nobody looks.
+        if finding != Some(Finding::NOT_LOOKED_AT) {
+            let known = finding.map(|finding| (tls.client.pid, finding));
+            desk.tracker
+                .know_libraries(Box::new(Known(known.into_iter().collect())));
+        }
         desk.play(&[open, closed(&tls.client, 9)]);
         let expect = ("shop".to_owned(), unknown(reason), 1, 777, 0);
         assert_eq!(rows(&mut desk), [expect], "{finding:?} {fresh}");
