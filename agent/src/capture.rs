@@ -192,10 +192,11 @@ impl Capture {
             let stopping = stop.load(Ordering::Acquire);
             if stopping {
                 // First of all, whatever is left to be done: nothing is added to any process from here on.
+                self.loaded.detach();
+                // It may be about to look into a file.
                 if let Some(worker) = &mut self.libraries {
                     worker.stop();
                 }
-                self.loaded.detach();
             }
             let drained = self.round();
             if self.sinks.policy.has_changed().unwrap_or(false) {
