@@ -191,7 +191,7 @@ fn nginx_with(directory: &Path, binary: &Path, certificate: Option<&Certificate>
     let (home, port) = (directory.join("nginx"), free_port());
     let tls = certificate.map_or_else(String::new, |certificate| {
         format!(
-            "ssl_certificate {}; ssl_certificate_key {};",
+            "ssl_protocols TLSv1.2 TLSv1.3; ssl_certificate {}; ssl_certificate_key {};",
             certificate.certificate.display(),
             certificate.key.display()
         )

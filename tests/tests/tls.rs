@@ -107,7 +107,7 @@ fn until_probed(node: &Node, server: &Server, mut ask: impl FnMut()) {
 fn whole(calls: &[Call], name: &str) -> BTreeMap<(String, String, String, String, String), usize> {
     let mut seen = BTreeMap::new();
     for call in calls.iter().filter(|call| call.row["query_names"][0] == name) {
-        let text = |field: &str| call.row[field].as_str().unwrap_or_default().to_owned();
+        let text = |field: &str| call.row["tls"][field].as_str().unwrap_or_default().to_owned();
         assert_eq!(
             (call.status, call.response_body_bytes, call.flags.is_empty()),
             (200, PAGE_BYTES as u64, true),
@@ -117,13 +117,8 @@ fn whole(calls: &[Call], name: &str) -> BTreeMap<(String, String, String, String
             format!("{} > {}", call.client_workload, call.server_workload),
             call.side.clone(),
             call.protocol.clone(),
-            format!(
-                "{} {} {}",
-                text("tls_version"),
-                text("tls_server_name"),
-                text("tls_alpn")
-            ),
-            text("tls_library"),
+            format!("{} {} {}", text("version"), text("server_name"), text("alpn")),
+            text("library"),
         );
         *seen.entry(key).or_default() += 1;
     }
@@ -144,19 +139,19 @@ fn both_ends(provider: &str) {
     until_probed(&node, &server, || {
         programs.curl(&server, &[], "page?warm=1");
     });
-    let expect = |protocol: &str, alpn: &str| {
+    let expect = |protocol: &str, version: &str, alpn: &str| {
         (
             "tls-curl > tls-nginx".to_owned(),
             "server".to_owned(),
             protocol.to_owned(),
-            format!("TLSv1.3 localhost {alpn}"),
+            format!("{version} localhost {alpn}"),
             "openssl".to_owned(),
         )
     };
     let mut sent = BTreeMap::new();
     for (name, arguments, protocol) in [
         ("two", &["--http2"][..], "HTTP/2"),
-        ("one", &["--http1.1"], "HTTP/1.1"),
+        ("one", &["--http1.1", "--tls-max", "1.2"], "HTTP/1.1"),
     ] {
         let kept = programs.curl(&server, arguments, &format!("page?kept-{name}=[1-{KEPT}]"));
         assert_eq!(kept, KEPT);
@@ -197,8 +192,12 @@ fn both_ends(provider: &str) {
         let seen = whole(&calls, name);
         println!("{provider}: {name}: {seen:?}");
         assert_eq!(seen.values().sum::<usize>(), *count, "{name}: {seen:?}");
-        // In TLS 1.3 the choice is encrypted.
-        assert_eq!(seen.keys().next(), Some(&expect(protocol, "")), "{name}");
+        // In TLS 1.3 the choice of the protocol is encrypted.
+        let expect = match *protocol {
+            "HTTP/2" => expect(protocol, "TLS 1.3", ""),
+            _ => expect(protocol, "TLS 1.2", "http/1.1"),
+        };
+        assert_eq!(seen.keys().next(), Some(&expect), "{name}");
         assert_eq!(seen.len(), 1, "{name}: {seen:?}");
     }
 }
@@ -249,7 +248,7 @@ fn a_client_of_gnutls() {
         for (_, side, protocol, facts, library) in seen.keys() {
             assert_eq!(
                 (side.as_str(), protocol.as_str(), facts.as_str(), library.as_str()),
-                ("client", "HTTP/1.1", "TLSv1.3 localhost ", "gnutls")
+                ("client", "HTTP/1.1", "TLS 1.3 localhost ", "gnutls")
             );
         }
     }

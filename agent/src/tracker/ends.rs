@@ -75,7 +75,8 @@ impl Place {
         }
     }
 
-    fn opposite(&self) -> Self {
+    /// Where the other end is.
+    pub fn opposite(&self) -> Self {
         let tuple = Tuple {
             local: self.tuple.remote,
             remote: self.tuple.local,

@@ -162,9 +162,8 @@ fn a_call_over_tls_is_told_once_with_what_the_handshake_said() {
             let mut desk = Desk::new();
             desk.play(&opens).play(&hellos).play(&calls).play(&tls.closes());
             desk.tick(10 * CLOSE_LINGER_NS).finish();
-            // Who calls is not known before anything is told of it.
-            let client = if order == Order::ServerFirst { "-" } else { "shop" };
-            let expect = ["a", "b"].map(|name| format!("Server {client}>stock /{name} 201"));
+            // Who calls is known of the handshake, whatever is told first.
+            let expect = ["a", "b"].map(|name| format!("Server shop>stock /{name} 201"));
             assert_eq!(desk.lines(), expect, "{pieces} {order:?}");
             for call in &desk.calls {
                 let told = call.tls.as_ref().unwrap();
@@ -200,10 +199,11 @@ fn the_end_that_is_decrypted_tells() {
         let mut desk = Desk::new();
         desk.play(&opens).play(&hellos);
         desk.play(of(&calls, &[session])).play(&tls.closes());
+        // Whose the other end is, is known of its handshake.
         let expect = if server_tells {
-            "Server ->stock /a 201"
+            "Server shop>stock /a 201"
         } else {
-            "Client shop>- /a 201"
+            "Client shop>stock /a 201"
         };
         assert_eq!(desk.lines(), [expect]);
         assert!(desk.calls[0].tls.is_some());
@@ -291,7 +291,10 @@ fn a_session_between_addresses_that_are_used_again_is_another() {
     let calls = second.calls(&["b"]);
     desk.play(&opens).play(of(&calls, &[&second.talk.client]));
     desk.play(&second.closes()).tick(10 * CLOSE_LINGER_NS).finish();
-    assert_eq!(desk.lines(), ["Server shop>stock /a 201", "Client shop>- /b 201"]);
+    assert_eq!(
+        desk.lines(),
+        ["Server shop>stock /a 201", "Client shop>stock /b 201"]
+    );
 }
 
 #[test]

@@ -23,6 +23,7 @@ use self::socket::Socket;
 use super::Tracker;
 use super::class::family_name;
 use super::connection::{Connection, Ledger};
+use super::ends::Place;
 use super::order::Order;
 use crate::attribution::{Attribution, Process};
 use crate::source::{Chunk, Close, Open, Session};
@@ -38,6 +39,8 @@ pub(super) struct Sockets {
     sockets: HashMap<u64, Socket>,
     /// By age. Also some that are gone.
     order: VecDeque<u64>,
+    /// By place, of the latest there.
+    places: HashMap<Place, u64>,
     hello_bytes: usize,
     findings: Box<dyn Findings>,
 }
@@ -47,6 +50,7 @@ impl Default for Sockets {
         Self {
             sockets: HashMap::default(),
             order: VecDeque::new(),
+            places: HashMap::default(),
             hello_bytes: 0,
             findings: Box::new(NothingFound),
         }
@@ -76,6 +80,7 @@ impl Sockets {
             self.order.retain(|id| self.sockets.contains_key(id));
         }
         self.order.push_back(socket.id);
+        self.places.insert(socket.place(), socket.id);
         self.sockets.insert(socket.id, socket);
         evicted
     }
@@ -84,7 +89,17 @@ impl Sockets {
     fn remove(&mut self, id: u64) -> Option<Socket> {
         let socket = self.sockets.remove(&id)?;
         self.hello_bytes -= socket.hello.as_ref().map_or(0, |hello| hello.bytes());
+        let place = socket.place();
+        if self.places.get(&place) == Some(&id) {
+            self.places.remove(&place);
+        }
         Some(socket)
+    }
+
+    /// Who uses the other end of a socket, if it is on this node.
+    fn peer(&self, socket: &Socket) -> Option<&Arc<Process>> {
+        let other = self.places.get(&socket.place().opposite())?;
+        self.sockets.get(other).map(|other| &other.process)
     }
 
     /// Forgets one of which nobody says where it ended. Whether it was known.
@@ -251,6 +266,9 @@ impl Tracker {
             socket.asked_ns = open.time_ns;
             self.common.orders.push(report_of(socket));
         }
+        // A client's plaintext is told when its call returns, and the server may have answered by then. The handshake came before.
+        let peer = self.tls.sockets.get(&session.socket);
+        connection.peer = peer.and_then(|socket| self.tls.peer(socket)).map(Arc::clone);
     }
 }
 

@@ -13,6 +13,7 @@ use crate::source::{Close, Open};
 use crate::tracker::class::Class;
 use crate::tracker::connection::Ledger;
 use crate::tracker::delivery::Tls;
+use crate::tracker::ends::Place;
 
 /// Whether its plaintext is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,6 +41,7 @@ pub struct Socket {
     pub role: Role,
     /// Addresses.
     pub tuple: Tuple,
+    netns: u32,
     /// When the source was last asked where it stands, or its begin.
     pub asked_ns: u64,
     /// The session over it that was announced last.
@@ -57,6 +59,11 @@ pub struct Socket {
 }
 
 impl Socket {
+    /// Where it is.
+    pub fn place(&self) -> Place {
+        Place::new(self.tuple, self.netns, false)
+    }
+
     /// One of which only the announcement is known: its own, or that of a session over it. `has_books`: what goes over it is counted as
     /// that of a connection of another class already.
     pub fn new(id: u64, open: &Open, process: Arc<Process>, has_books: bool) -> Self {
@@ -69,6 +76,7 @@ impl Socket {
             base,
             role: open.role,
             tuple: open.tuple,
+            netns: open.owner.netns,
             asked_ns: open.time_ns,
             session: None,
             hello: base.map(|base| Box::new(Hello::new(base, open.role))),
