@@ -125,6 +125,31 @@ fn whole(calls: &[Call], name: &str) -> BTreeMap<(String, String, String, String
     seen
 }
 
+/// In the ledger at least so many connections of the workload are decrypted with this library, and what they moved is more than what was
+/// said over them. Of those before its functions were probed the reason is known.
+fn in_ledger(node: &Node, workload: &str, library: &str, least: usize) {
+    let found = node.api().all(&format!("coverage?workload={workload}"));
+    let [row] = found.as_slice() else {
+        panic!("{found:?}")
+    };
+    println!("{workload}: {}", row["traffic"]);
+    let traffic = row["traffic"].as_array().unwrap();
+    let (decrypted, others): (Vec<_>, Vec<_>) = traffic
+        .iter()
+        .partition(|one| one["class"] == "tls_decrypted" && one["library"] == library);
+    let [decrypted] = decrypted.as_slice() else {
+        panic!("{row}")
+    };
+    let number = |name: &str| decrypted[name].as_u64().unwrap();
+    assert!(number("connections") >= least as u64, "{row}");
+    assert!(number("wire_bytes") > number("read_bytes"), "{row}");
+    assert!(number("read_bytes") >= (least * PAGE_BYTES) as u64, "{row}");
+    for other in others {
+        assert_eq!(other["class"], "tls_undecrypted", "{row}");
+        assert_ne!(other["reason"], "", "{row}");
+    }
+}
+
 const KEPT: usize = 100;
 const FRESH: usize = 20;
 
@@ -187,6 +212,7 @@ fn both_ends(provider: &str) {
         node.agent.metrics().nonzero_events()
     );
     node.stop_agent();
+    in_ledger(&node, "tls-nginx", "openssl", 2 * FRESH);
     let calls = node.api().calls(port);
     for (name, (count, protocol)) in &sent {
         let seen = whole(&calls, name);
@@ -240,6 +266,7 @@ fn a_client_of_gnutls() {
         (others >= all).then_some(())
     });
     node.stop_agent();
+    in_ledger(&node, "tls-wget", "gnutls", FRESH);
     let calls = node.api().calls(port);
     for (name, count) in [("kept", KEPT), ("fresh", FRESH)] {
         let seen = whole(&calls, name);
