@@ -213,6 +213,9 @@ fn try_providers() -> Vec<ProviderRow> {
         .collect()
 }
 
+/// Narrower terminals get lines as long as they are.
+const WIDTH_MIN: u16 = 40;
+
 fn table(header: &[&str]) -> Table {
     let mut table = Table::new();
     table
@@ -221,6 +224,10 @@ fn table(header: &[&str]) -> Table {
         .set_header(header);
     for column in table.column_iter_mut() {
         column.set_padding((0, GAP));
+    }
+    // A serial console says that it has no width at all.
+    if table.width().is_some_and(|width| width < WIDTH_MIN) {
+        table.set_content_arrangement(ContentArrangement::Disabled);
     }
     table
 }

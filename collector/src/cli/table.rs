@@ -107,6 +107,9 @@ impl View {
             .set_content_arrangement(ContentArrangement::Dynamic);
         if let Some(width) = self.width {
             table.set_width(width);
+        } else if table.width() == Some(0) {
+            // A serial console, which does not know.
+            table.set_width(u16::MAX);
         }
         let header = &columns.header;
         let widths = widths(columns, rows, table.width());
