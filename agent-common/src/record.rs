@@ -232,6 +232,13 @@ pub const TLS_HELLO_BYTES_MAX: usize = 4095;
 /// Bit of the ids of TLS sessions. No other id of a connection has it as its highest one.
 pub const TLS_SESSION: u64 = 1 << 61;
 
+/// Whether an id is that of a TLS session.
+#[inline(always)]
+#[must_use]
+pub const fn is_tls_session(id: u64) -> bool {
+    id / TLS_SESSION == 1
+}
+
 /// Whose functions a TLS session goes through.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
@@ -381,3 +388,25 @@ const _: () = {
     );
     assert!(size_of::<ExitRecord>() == 24);
 };
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_are_told_apart() {
+        assert!(is_tls_session(TLS_SESSION));
+        assert!(is_tls_session(TLS_SESSION | (TLS_SESSION - 1)));
+        // A cookie, a UNIX connection, a name that stands for a cookie: its lower bits are anybody's.
+        for other in [
+            0,
+            4_711,
+            UNIX_CONNECTION,
+            UNIX_CONNECTION | TLS_SESSION,
+            1 << 63 | TLS_SESSION,
+            u64::MAX,
+        ] {
+            assert!(!is_tls_session(other), "{other:#x}");
+        }
+    }
+}
