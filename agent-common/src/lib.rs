@@ -26,7 +26,7 @@ pub use record::{
     CHUNK_BYTES_MAX, CHUNK_CLASSES, ChunkHeader, CloseRecord, Direction, EXEC_ARGS_BYTES, EXEC_FILE_BYTES,
     ExecRecord, ExitRecord, Kind, OpenRecord, Owner, Role, TLS_HELLO_BYTES_MAX, TLS_SESSION, TlsFamily,
     TlsSessionRecord, Tuple, UNIX_ADDRESS, UNIX_CONNECTION, UNIX_NAME_ROOM, UnixOpenRecord, chunk_flags,
-    close_flags, open_flags,
+    close_flags, is_tls_session, open_flags,
 };
 pub use sniff::{SNIFF_BYTES, Sniff, sniff};
 pub use state::{STATE_BYTES, STATES_MAX, StateHead};

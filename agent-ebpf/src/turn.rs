@@ -3,7 +3,7 @@
 //! Functions here that have C linkage are global: the verifier walks each once by itself. That is why they take plain memory and
 //! numbers, and why null checks that no caller needs are there.
 
-use agent_common::{ControlSlot, Counter, Direction, Mode, Sniff, TLS_SESSION, chunk_flags, control_slot};
+use agent_common::{ControlSlot, Counter, Direction, Mode, Sniff, chunk_flags, control_slot, is_tls_session};
 
 use crate::{
     connection::{Connection, WHOLE_TURN, flags, index, mode},
@@ -242,7 +242,7 @@ fn decide(connection: &mut Connection, cursor: &Cursor) {
         return;
     }
     // Over sockets of the UNIX domain nobody does that, and over TLS itself it would not be found again.
-    let is_tcp = connection.inode == 0 && connection.cookie & TLS_SESSION == 0;
+    let is_tcp = connection.inode == 0 && !is_tls_session(connection.cookie);
     if is_tcp && Sniff::is_tls(seen, fresh) {
         connection.mode = mode::TLS;
         return;
