@@ -22,5 +22,8 @@ pub const MESSAGES_MAX_UNROLLED: u32 = 1024;
 /// return (`syscall-enter-exit`, `kprobe`). Calls beyond: `threads_full`.
 pub const THREADS_MAX: u32 = 16_384;
 
+/// Pieces of ciphertext by which sessions over memory are found, kept at a time. The least recently used make room.
+pub const TLS_WRITTEN_MAX: u32 = 8_192;
+
 /// TLS sessions whose state is kept, unless the configuration says otherwise. Plaintext of others is counted.
 pub const TLS_SESSIONS_MAX: u32 = 16_384;

@@ -126,6 +126,13 @@ pub struct Connection {
     pub ssl_pid: u32,
     /// Bytes of its hellos that were sent to user space, received and sent.
     pub hello: [u16; 2],
+    /// Session that wrote what went over it, until they are joined.
+    pub candidate: u64,
+    /// Of `candidate`: twice its `TlsFamily`, and 1 more where the session has just begun.
+    pub candidate_how: u8,
+    /// Transfers that were compared with what sessions wrote.
+    pub looks: u8,
+    pub reserved: [u16; 3],
 }
 
 const _: () = {
@@ -172,6 +179,10 @@ impl Connection {
             ssl: 0,
             ssl_pid: 0,
             hello: [0; 2],
+            candidate: 0,
+            candidate_how: 0,
+            looks: 0,
+            reserved: [0; 3],
         }
     }
 

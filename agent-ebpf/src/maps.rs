@@ -2,7 +2,7 @@
 
 use agent_common::{
     ACCOUNTS_MAX, ALLOWANCES_MAX, Account, Allowance, BIRTHS_MAX, CONTROL_SLOTS, ControlSlot, Counter,
-    ProcessKey, STATES_MAX, Settings, THREADS_MAX, TLS_SESSIONS_MAX, Tuple,
+    ProcessKey, STATES_MAX, Settings, THREADS_MAX, TLS_SESSIONS_MAX, TLS_WRITTEN_MAX, Tuple,
 };
 use aya_ebpf::{
     btf_maps::SkStorage,
@@ -58,6 +58,11 @@ pub static TLS_CALLS: HashMap<u64, tls::call::Call> = HashMap::with_max_entries(
 #[map]
 pub static TLS_SESSIONS: HashMap<tls::session::Key, tls::session::State> =
     HashMap::with_max_entries(TLS_SESSIONS_MAX, 0);
+
+/// Ciphertext that sessions wrote whose connection is not known.
+#[map]
+pub static TLS_WRITTEN: LruHashMap<tls::cipher::Mark, tls::cipher::Written> =
+    LruHashMap::with_max_entries(TLS_WRITTEN_MAX, 0);
 
 /// One entry, which is zero: what a session begins with, too large for the stack.
 #[map]

@@ -257,7 +257,7 @@ fn is_wanted(
         mode::KERNEL_TLS => return false,
         mode::TLS => {
             count(Counter::Tls, bytes);
-            if !tls::below::has_hello(connection, direction) {
+            if !tls::below::is_looked_at(connection, direction) {
                 return false;
             }
             None

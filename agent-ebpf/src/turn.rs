@@ -181,7 +181,7 @@ pub extern "C" fn settle(connection: *mut Connection, cursor: *mut Cursor, reaso
     cursor.piece.bytes = 0;
     if connection.mode == mode::TLS {
         return if reason == READABLE {
-            tls::below::hello(connection, &mut cursor.piece)
+            tls::below::look(connection, cursor)
         } else {
             0
         };
@@ -196,7 +196,7 @@ pub extern "C" fn settle(connection: *mut Connection, cursor: *mut Cursor, reaso
         decide(connection, cursor);
         if connection.mode == mode::TLS {
             tls::below::found(connection, bytes);
-            return tls::below::hello(connection, &mut cursor.piece);
+            return tls::below::look(connection, cursor);
         }
         if connection.mode != mode::CAPTURE {
             count(Counter::NotHttp, bytes);

@@ -280,3 +280,117 @@ fn a_client_of_gnutls() {
         }
     }
 }
+
+/// A server of Node.js, whose library never sees a socket.
+const SERVER: &str = r#"
+const [https, fs] = [require('node:https'), require('node:fs')];
+const [key, cert] = process.argv.slice(1, 3).map((file) => fs.readFileSync(file));
+const page = Buffer.alloc(20000, 'p');
+const server = https.createServer({ key, cert }, (request, response) => {
+  request.resume();
+  response.end(page);
+});
+server.listen(0, '127.0.0.1', () => console.log('port ' + server.address().port));
+"#;
+
+/// Asks a server so many times, by eight connections that are kept, or by one each.
+const CLIENT: &str = r#"
+const [https, fs] = [require('node:https'), require('node:fs')];
+const [certificate, port, name, count, keepAlive] = process.argv.slice(1);
+const ca = fs.readFileSync(certificate);
+const agent = new https.Agent({ keepAlive: keepAlive === 'true', maxSockets: 8 });
+const get = () => new Promise((done, failed) => {
+  const path = `/page?${name}=1`;
+  https.get({ host: 'localhost', family: 4, port, path, agent, ca }, (response) => {
+    let size = 0;
+    response.on('data', (data) => { size += data.length; });
+    response.on('end', () => (response.statusCode === 200 && size === 20000 ? done() : failed(new Error(`${size}`))));
+  }).on('error', failed);
+});
+Promise.all(Array.from({ length: Number(count) }, get)).then(() => agent.destroy());
+"#;
+
+/// Runs the client of Node.js to its end.
+fn ask_from_node(certificate: &Certificate, port: u16, name: &str, count: usize, keeps: bool) {
+    let mut node = Command::new(program("node").unwrap());
+    node.arg("-e").arg(CLIENT).arg("--").arg(&certificate.certificate);
+    node.args([
+        port.to_string(),
+        name.to_owned(),
+        count.to_string(),
+        keeps.to_string(),
+    ]);
+    let output = node.output().unwrap();
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{text}");
+}
+
+/// Asks until calls are stored, then as often as is counted, and holds what is stored against it.
+fn over_memory(node: &mut Node, certificate: &Certificate, port: u16, expect: &str) {
+    until("a call through TLS is stored", || {
+        ask_from_node(certificate, port, "warm", 1, false);
+        (node.api().call_count(port) > 0).then_some(())
+    });
+    ask_from_node(certificate, port, "kept", KEPT, true);
+    ask_from_node(certificate, port, "fresh", FRESH, false);
+    let others = |calls: &[Call]| {
+        let kinds = calls.iter().map(|call| call.row["query_names"][0].as_str());
+        kinds.filter(|kind| *kind != Some("warm")).count()
+    };
+    until("all calls are stored", || {
+        (others(&node.api().calls(port)) >= KEPT + FRESH).then_some(())
+    });
+    println!("{}", node.agent.metrics().nonzero_events());
+    node.stop_agent();
+    let calls = node.api().calls(port);
+    assert_eq!(others(&calls), KEPT + FRESH);
+    for (name, count) in [("kept", KEPT), ("fresh", FRESH)] {
+        let seen = whole(&calls, name);
+        println!("{expect}: {name}: {seen:?}");
+        assert_eq!(seen.values().sum::<usize>(), count, "{name}: {seen:?}");
+        for (_, side, protocol, facts, library) in seen.keys() {
+            assert_eq!(
+                (side.as_str(), protocol.as_str(), library.as_str()),
+                (expect, "HTTP/1.1", "openssl")
+            );
+            assert!(facts.starts_with("TLS 1.3 localhost"), "{facts}");
+        }
+    }
+}
+
+/// A node that captures Node.js, wherever it runs.
+fn node_of_node() -> Node {
+    Node::start(&NodeOptions {
+        policy: only(&[program("node").unwrap().to_str().unwrap()]),
+        ..NodeOptions::default()
+    })
+}
+
+#[test]
+fn both_ends_over_memory() {
+    if !can_capture() {
+        return;
+    }
+    tests::mount_tracefs();
+    let mut node = node_of_node();
+    let certificate = Certificate::new(node.directory());
+    let mut command = Command::new(program("node").unwrap());
+    command.arg("-e").arg(SERVER).arg("--");
+    command.arg(&certificate.key).arg(&certificate.certificate);
+    let mut server = node.spawn("node", &command);
+    let port: u16 = server.until_line("a port", |line| line.strip_prefix("port ")?.parse().ok());
+    over_memory(&mut node, &certificate, port, "server");
+}
+
+#[test]
+fn a_client_over_memory() {
+    if !can_capture() {
+        return;
+    }
+    tests::mount_tracefs();
+    let programs = Programs::new();
+    let mut node = node_of_node();
+    let server = nginx_tls(node.directory(), &programs.path("nginx"), &programs.certificate);
+    let port = server.address.port();
+    over_memory(&mut node, &programs.certificate, port, "client");
+}

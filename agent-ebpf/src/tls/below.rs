@@ -2,20 +2,28 @@
 
 use agent_common::{Counter, Direction, TLS_HELLO_BYTES_MAX};
 
-use super::session;
+use super::{cipher, session};
 use crate::{
     connection::{Connection, flags, index},
     count::count,
-    emit::{self, Piece},
+    emit,
     kernel::Socket,
     turn,
+    walk::Cursor,
 };
 
 /// Whether bytes of a direction may still be of its hello.
 #[inline(always)]
-pub fn has_hello(connection: &Connection, direction: Direction) -> bool {
+fn has_hello(connection: &Connection, direction: Direction) -> bool {
     connection.flags & flags::FRESH != 0
         && u32::from(connection.hello[index(direction)]) < TLS_HELLO_BYTES_MAX as u32
+}
+
+/// Whether the bytes of a direction have to be looked at.
+#[inline(always)]
+pub fn is_looked_at(connection: &Connection, direction: Direction) -> bool {
+    has_hello(connection, direction)
+        || direction as u8 == Direction::Out as u8 && cipher::is_sought(connection)
 }
 
 /// A transfer has shown that its connection carries TLS.
@@ -28,10 +36,14 @@ pub fn found(connection: &mut Connection, bytes: u64) {
     connection.weight = 0;
 }
 
-/// Makes of a transfer the piece that may be of a hello. 0 when there is none.
+/// Looks at bytes of the connection, and makes of them the piece that may be of a hello. 0 when there is none.
 #[inline(always)]
-pub fn hello(connection: &mut Connection, piece: &mut Piece) -> u32 {
-    let direction = piece.direction();
+pub fn look(connection: &mut Connection, cursor: &mut Cursor) -> u32 {
+    let direction = cursor.piece.direction();
+    if direction as u8 == Direction::Out as u8 && cipher::is_sought(connection) {
+        cipher::seek(connection, cursor);
+    }
+    let piece = &mut cursor.piece;
     if !has_hello(connection, direction) {
         return 0;
     }

@@ -65,6 +65,11 @@ pub fn nested<const TRUSTED: bool>(socket: Socket<TRUSTED>, connection: &mut Con
     let is_first = connection.is_used == 0;
     connection.is_used = 1;
     let Some(call) = TLS_CALLS.get_ptr(thread) else {
+        let candidate = core::mem::take(&mut connection.candidate);
+        if candidate != 0 && connection.ssl == 0 {
+            let how = connection.candidate_how.into();
+            tls_bind(socket.number(), &raw mut *connection, candidate, how);
+        }
         return;
     };
     // SAFETY: a live map value, of this thread alone.

@@ -33,6 +33,7 @@ const fn program_of(function: Function) -> Option<(&'static str, bool)> {
         Function::GnutlsRecordSend | Function::GnutlsRecordSend2 => ("gnutls_write", true),
         Function::GnutlsRecordSendFile => ("gnutls_sendfile", true),
         Function::GnutlsHandshake | Function::GnutlsBye => ("gnutls_other", true),
+        Function::BioWrite => ("bio_write", false),
         Function::SslFree | Function::GnutlsDeinit => ("tls_free", false),
         _ => return None,
     })

@@ -99,6 +99,13 @@ fn load(provider: &str) -> Result<Node, String> {
     let loaded = catch(|| {
         let node = Node::start(&options);
         let status = status(&node);
+        // The agent goes on without those at TLS libraries, and says so in its log.
+        let has_tls = status.programs.iter().any(|program| program.name == "tls_return");
+        assert!(
+            has_tls,
+            "the programs at TLS libraries: {}",
+            node.agent.process.stderr()
+        );
         (node, status)
     });
     let seconds = started.elapsed().as_secs_f64();
