@@ -29,15 +29,15 @@ functions! {
         ssl_read Read, None;
         /// `SSL_write(ssl, buf, num)`.
         ssl_write Write, None;
-        /// `SSL_read_ex(ssl, buf, num, readbytes)`, `SSL_read_early_data(ssl, buf, num, readbytes)`.
+        /// `SSL_read_ex(ssl, buf, num, readbytes)`.
         ssl_read_ex Read, Some(3);
-        /// `SSL_write_ex(ssl, buf, num, written)`, `SSL_write_early_data(ssl, buf, num, written)`.
+        /// `SSL_write_ex(ssl, buf, num, written)`.
         ssl_write_ex Write, Some(3);
         /// `SSL_write_ex2(ssl, buf, num, flags, written)`.
         ssl_write_ex2 Write, Some(4);
         /// `SSL_sendfile(ssl, fd, offset, size, flags)`.
         ssl_sendfile SendFile, None;
-        /// `SSL_do_handshake(ssl)`, `SSL_shutdown(ssl)`, `SSL_peek(ssl, buf, num)`: use the socket, and no plaintext moves that counts.
+        /// `SSL_do_handshake(ssl)`: uses the socket before any plaintext moves.
         ssl_other None, None;
     }
     GnuTls {
@@ -47,7 +47,7 @@ functions! {
         gnutls_write Write, None;
         /// `gnutls_record_send_file(session, fd, offset, count)`.
         gnutls_sendfile SendFile, None;
-        /// `gnutls_handshake(session)`, `gnutls_bye(session, how)`.
+        /// `gnutls_handshake(session)`.
         gnutls_other None, None;
     }
 }

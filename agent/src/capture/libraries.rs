@@ -45,14 +45,14 @@ impl Inspect for Elf {
 
 /// A library as far as there are probes for it; `None`: it is only what another library stands on.
 fn probed(mut library: Library) -> Option<Library> {
-    if let Functions::Found(points) = &library.functions
-        && !points.iter().any(|point| is_probed(point.function))
-    {
+    if let Functions::Found(points) = &library.functions {
         let below = |function| matches!(function, Function::BioRead | Function::BioWrite);
         if points.iter().all(|point| below(point.function)) {
             return None;
         }
-        library.functions = Functions::Unsupported;
+        if !points.iter().any(|point| is_probed(point.function)) {
+            library.functions = Functions::Unsupported;
+        }
     }
     Some(library)
 }
@@ -147,7 +147,9 @@ mod tests {
     fn where_nobody_looks_that_is_the_reason() {
         use tracker::Findings as _;
         let reason = |finding: Option<tracker::Finding>| finding.and_then(|finding| finding.reason);
-        assert_eq!(reason(Known(Findings::default()).of(1)), None);
+        let unlooked = tracker::Finding::NOT_LOOKED_AT.reason;
+        assert!(unlooked.is_some());
+        assert_eq!(reason(Known(Findings::default()).of(1)), unlooked);
         for why in [DISABLED, NO_PROBES] {
             assert_eq!(reason(Unlooked(why).of(1)), Some(why));
         }

@@ -21,18 +21,18 @@ const RETURN: &str = "tls_return";
 const fn program_of(function: Function) -> Option<(&'static str, bool)> {
     Some(match function {
         Function::SslRead => ("ssl_read", true),
-        Function::SslReadEx | Function::SslReadEarlyData => ("ssl_read_ex", true),
+        // Also inside of SSL_read_early_data and SSL_write_early_data.
+        Function::SslReadEx => ("ssl_read_ex", true),
         Function::SslWrite => ("ssl_write", true),
-        Function::SslWriteEx | Function::SslWriteEarlyData => ("ssl_write_ex", true),
+        Function::SslWriteEx => ("ssl_write_ex", true),
         Function::SslWriteEx2 => ("ssl_write_ex2", true),
         Function::SslSendfile => ("ssl_sendfile", true),
-        Function::SslPeek | Function::SslPeekEx | Function::SslDoHandshake | Function::SslShutdown => {
-            ("ssl_other", true)
-        }
+        // Each probe costs: what else uses the socket comes after it.
+        Function::SslDoHandshake => ("ssl_other", true),
         Function::GnutlsRecordRecv | Function::GnutlsRecordRecvSeq => ("gnutls_read", true),
         Function::GnutlsRecordSend | Function::GnutlsRecordSend2 => ("gnutls_write", true),
         Function::GnutlsRecordSendFile => ("gnutls_sendfile", true),
-        Function::GnutlsHandshake | Function::GnutlsBye => ("gnutls_other", true),
+        Function::GnutlsHandshake => ("gnutls_other", true),
         Function::BioWrite => ("bio_write", false),
         Function::SslFree | Function::GnutlsDeinit => ("tls_free", false),
         _ => return None,
@@ -65,6 +65,22 @@ pub enum AttachError {
 #[derive(Debug)]
 pub struct Attached {
     links: Vec<UProbeLink>,
+}
+
+/// The kernel waits for all processors before each probe is gone, and side by side they wait together: one after the other they would take
+/// seconds.
+impl Drop for Attached {
+    fn drop(&mut self) {
+        std::thread::scope(|scope| {
+            for link in self.links.drain(..) {
+                let thread = std::thread::Builder::new().name("tls-detach".to_owned());
+                if let Err(error) = thread.spawn_scoped(scope, move || drop(link)) {
+                    // Then it went with the closure.
+                    tracing::debug!(%error, "a probe was taken away by itself");
+                }
+            }
+        });
+    }
 }
 
 impl Attached {
