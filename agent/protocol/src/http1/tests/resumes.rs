@@ -86,23 +86,30 @@ proptest! {
         prop_assert_eq!((counters.gaps, counters.left_out, counters.resumed_inside), (0, 0, 0));
     }
 
+    /// Of one loss. Where an answer is lost and then the next request too, nobody knows what the answer behind them belongs to.
     #[test]
     fn what_is_lost_beside_makes_no_wrong_pair(
         conversation in conversation(Just(Habit::Bursts(1))),
         kept in prop::collection::vec(any::<bool>(), 1..12),
         lengths in prop::collection::vec(1_usize..60, 1..20),
-        lost in prop::collection::vec(prop::bool::weighted(0.2), 1..60),
+        lost in any::<prop::sample::Index>(),
     ) {
         let whole = whole(&conversation);
         let (groups, finish) = exchanges(&conversation, &whole);
-        let mut lost = lost.iter().copied().cycle();
+        let delivered = deliver(&groups, &finish, &kept, &lengths);
+        let sent = delivered.iter().filter(|item| matches!(item, Item::Sent(_))).count();
+        if sent == 0 {
+            return Ok(());
+        }
+        let lost = lost.index(sent);
+        let mut number = 0..;
         // That a direction goes on behind what was left out is told with the next turn of it that comes, be that another one.
         let mut resumes = [false, false];
         let mut items = Vec::new();
-        for item in deliver(&groups, &finish, &kept, &lengths) {
+        for item in delivered {
             match item {
                 Item::Resume(direction, ..) => resumes[usize::from(direction == Down)] = true,
-                Item::Sent(_) if lost.next().unwrap() => {}
+                Item::Sent(_) if number.next() == Some(lost) => {}
                 Item::Sent(sent) => {
                     let resumes = &mut resumes[usize::from(sent.direction == Down)];
                     if *resumes && sent.boundary == Boundary::TurnStart {
