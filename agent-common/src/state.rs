@@ -8,7 +8,7 @@
 pub const STATES_MAX: u32 = 65_536;
 
 /// Size of a state.
-pub const STATE_BYTES: usize = 168;
+pub const STATE_BYTES: usize = 152;
 
 /// How a state begins, which user space looks at. The rest is the programs' own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

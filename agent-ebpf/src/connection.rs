@@ -99,7 +99,7 @@ pub struct Connection {
     pub rested: u32,
     /// One exchange in so many is captured; 0: all.
     pub rest_every: u32,
-    /// Turns until the next one is captured.
+    /// Turns until the next one is captured; of a connection that carries TLS: transfers that were compared with what sessions wrote.
     pub rest_left: u32,
     /// Bytes of turns of which nothing was captured because it rests, received and sent.
     pub rested_bytes: [u64; 2],
@@ -113,7 +113,8 @@ pub struct Connection {
     pub is_used: u8,
     /// The thread that was last seen to send `message`.
     pub sender: u32,
-    /// Of a UNIX connection or a TLS session: bytes received and sent. Two threads that move bytes the same way at once may lose some of the sum.
+    /// Of a connection that carries TLS, see `tls::cipher`: the session that wrote what went over it, until they are joined, and twice
+    /// its `TlsFamily`, 1 more where it has just begun. Of a UNIX connection or a TLS session: bytes received and sent. Two threads that move bytes the same way at once may lose some of the sum.
     pub moved: [u64; 2],
     /// Sequence number after the last byte of which a program was told, received and sent. Of a UNIX connection: the thread that moved
     /// them, until the last spare has run.
@@ -126,13 +127,6 @@ pub struct Connection {
     pub ssl_pid: u32,
     /// Bytes of its hellos that were sent to user space, received and sent.
     pub hello: [u16; 2],
-    /// Session that wrote what went over it, until they are joined.
-    pub candidate: u64,
-    /// Of `candidate`: twice its `TlsFamily`, and 1 more where the session has just begun.
-    pub candidate_how: u8,
-    /// Transfers that were compared with what sessions wrote.
-    pub looks: u8,
-    pub reserved: [u16; 3],
 }
 
 const _: () = {
@@ -179,10 +173,6 @@ impl Connection {
             ssl: 0,
             ssl_pid: 0,
             hello: [0; 2],
-            candidate: 0,
-            candidate_how: 0,
-            looks: 0,
-            reserved: [0; 3],
         }
     }
 

@@ -14,7 +14,6 @@ use crate::{
     emit,
     filter::{self, Verdict},
     kernel::{HAS_SPARES, Socket},
-    owner,
     place::Place,
     rest,
     run::Run,
@@ -221,7 +220,7 @@ pub fn capture(
         Some(reason) => reason as u32,
         None => turn::READABLE,
     };
-    if is_settled(ctx, stream, connection, &mut cursor, reason) {
+    if is_settled(stream, connection, &mut cursor, reason) {
         walk::send(connection, &raw mut cursor);
     }
 }
@@ -311,24 +310,8 @@ fn is_wanted(
 
 /// Whether something of the bytes is to be sent, and what it belongs to was announced. `reason` as for [`turn::settle`].
 #[inline(always)]
-fn is_settled(
-    ctx: &impl EbpfContext,
-    stream: impl Stream,
-    connection: &mut Connection,
-    cursor: &mut Cursor,
-    reason: u32,
-) -> bool {
-    let before = connection.mode;
+fn is_settled(stream: impl Stream, connection: &mut Connection, cursor: &mut Cursor, reason: u32) -> bool {
     let wanted = turn::settle(connection, &raw mut *cursor, reason);
-    if before != connection.mode {
-        debug!(
-            ctx,
-            "connection {} of process {}: mode {}",
-            connection.cookie,
-            owner::pid(),
-            connection.mode
-        );
-    }
     if wanted == 0 {
         return false;
     }

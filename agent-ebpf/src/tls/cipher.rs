@@ -22,7 +22,7 @@ const MARK_AT: u64 = 11;
 /// Bytes of a record up to their end. Shorter ones tell nothing; no hello is.
 const MARKED_BYTES: u64 = MARK_AT + size_of::<[u64; 2]>() as u64;
 /// Transfers of a connection that are compared until one fits. Of a library that is not probed none does.
-const LOOKS_MAX: u8 = 32;
+const LOOKS_MAX: u32 = 32;
 
 // RFC 8446, 5.1 and 4.
 const HANDSHAKE: u8 = 22;
@@ -106,13 +106,13 @@ pub fn bio_write(ctx: ProbeContext) -> u32 {
 /// Whether what a connection sends is to be compared.
 #[inline(always)]
 pub fn is_sought(connection: &Connection) -> bool {
-    connection.ssl == 0 && connection.looks < LOOKS_MAX
+    connection.ssl == 0 && connection.rest_left < LOOKS_MAX
 }
 
 /// Compares what goes over a connection, to whose bytes the cursor points. If a session wrote them the connection knows it from now on.
 #[inline(always)]
 pub fn seek(connection: &mut Connection, cursor: &Cursor) {
-    connection.looks += 1;
+    connection.rest_left += 1;
     if u64::from(cursor.piece.length) < MARKED_BYTES || cursor.available < MARKED_BYTES {
         return;
     }
@@ -122,7 +122,6 @@ pub fn seek(connection: &mut Connection, cursor: &Cursor) {
     if let Some(written) = TLS_WRITTEN.get_ptr(mark) {
         // SAFETY: a live map value.
         let written = unsafe { &*written };
-        connection.candidate = written.ssl;
-        connection.candidate_how = (written.family << 1 | written.is_hello) as u8;
+        connection.moved = [written.ssl, u64::from(written.family << 1 | written.is_hello)];
     }
 }

@@ -65,9 +65,9 @@ pub fn nested<const TRUSTED: bool>(socket: Socket<TRUSTED>, connection: &mut Con
     let is_first = connection.is_used == 0;
     connection.is_used = 1;
     let Some(call) = TLS_CALLS.get_ptr(thread) else {
-        let candidate = core::mem::take(&mut connection.candidate);
+        let [candidate, how] = core::mem::take(&mut connection.moved);
         if candidate != 0 && connection.ssl == 0 {
-            let how = connection.candidate_how.into();
+            tls_clear(&raw mut *connection, candidate);
             tls_bind(socket.number(), &raw mut *connection, candidate, how);
         }
         return;
@@ -76,15 +76,16 @@ pub fn nested<const TRUSTED: bool>(socket: Socket<TRUSTED>, connection: &mut Con
     let call = unsafe { &*call };
     if connection.ssl != call.ssl || connection.ssl_pid != (thread >> 32) as u32 {
         let family = u64::from(call.family) << 1 | u64::from(is_first);
+        tls_clear(&raw mut *connection, call.ssl);
         tls_bind(socket.number(), &raw mut *connection, call.ssl, family);
     }
 }
 
-/// Joins a session and the connection below it; `how` is twice the `TlsFamily`, and 1 more where the connection has just begun. Always 0:
-/// global, as the functions of `turn`.
+/// Ends what a session and a connection were joined with before they are joined with each other. Always 0: global, as the functions of
+/// `turn`; by itself, for the stack is short.
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn tls_bind(socket: u64, connection: *mut Connection, ssl: u64, how: u64) -> u32 {
+extern "C" fn tls_clear(connection: *mut Connection, ssl: u64) -> u32 {
     // SAFETY: a live map value; the verifier checks that.
     let Some(connection) = (unsafe { connection.as_mut() }) else {
         return 0;
@@ -109,6 +110,24 @@ extern "C" fn tls_bind(socket: u64, connection: *mut Connection, ssl: u64, how: 
             tls_over(ssl, pid.into(), 0);
         }
     }
+    0
+}
+
+/// Joins a session and the connection below it; `how` is twice the `TlsFamily`, and 1 more where the connection has just begun. Always 0:
+/// global, as the functions of `turn`.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn tls_bind(socket: u64, connection: *mut Connection, ssl: u64, how: u64) -> u32 {
+    // SAFETY: a live map value; the verifier checks that.
+    let Some(connection) = (unsafe { connection.as_mut() }) else {
+        return 0;
+    };
+    let pid = owner::pid();
+    let key = Key {
+        ssl,
+        pid,
+        reserved: 0,
+    };
     connection.ssl = ssl;
     connection.ssl_pid = pid;
     let Some(blank) = BLANK_SESSION.get_ptr(0) else {
